@@ -1,0 +1,2 @@
+//! The command line that puts the rooms together.
+fn main() {}
