@@ -1,0 +1,13 @@
+//! Fine-tunes LayoutLM v1 for token classification.
+//!
+//! The network and its backward pass are written out by hand over candle tensors: [`model::LayoutLm`] computes
+//! logits and, for training, keeps what [`model::TrainPass::backward`] needs. Gradients land in the model's own
+//! buffers, from which [`optim::AdamW`] steps. Nothing here touches the network or the cloud.
+
+pub mod files;
+pub mod loss;
+pub mod model;
+mod ops;
+pub mod optim;
+mod random;
+pub mod weights;

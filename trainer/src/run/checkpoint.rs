@@ -1,0 +1,289 @@
+//! `checkpoint-<step>/` and `best/`: everything a run needs to go on as if it had never stopped.
+//!
+//! A checkpoint is built under a hidden name, synced, and renamed: a folder called `checkpoint-<step>` is complete.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use layoutlm_core::config::ModelConfig;
+use layoutlm_core::encoder::Encoder;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::EpochMetrics;
+use crate::files::{FileError, write_atomic};
+use crate::model_folder::{FolderError, write_encoder};
+use crate::weights::{Weights, WeightsError, read_tensor_file, write_tensor_file};
+
+const STATE_FILE: &str = "trainer_state.json";
+const MOMENTS_FILE: &str = "trainer_state.safetensors";
+const PREFIX: &str = "checkpoint-";
+
+/// Why a run's folder could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A file is missing or unreadable.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Weights or moments are missing or damaged.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The folder is no checkpoint.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The checkpoint belongs to another configuration.
+    #[error(
+        "{}: was trained with other settings ({difference}); use another --job-name, or the same settings",
+        path.display()
+    )]
+    OtherRun {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+}
+
+/// The best checkpoint so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BestCheckpoint {
+    /// Folder name, `checkpoint-<step>`.
+    pub checkpoint: String,
+    /// Epochs done.
+    pub epoch: f64,
+    /// Optimiser steps done.
+    pub step: u64,
+    /// The deciding figure's name.
+    pub metric: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// Where a run stands. Together with weights and moments it decides every later number.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Optimiser steps done; also the counter of the dropout generator.
+    pub global_step: u64,
+    /// Epoch in progress, from 0.
+    pub epoch: usize,
+    /// Steps of that epoch done.
+    pub epoch_step: usize,
+    /// Best checkpoint so far.
+    pub best: Option<BestCheckpoint>,
+    /// Evaluations since the best.
+    pub evaluations_without_improvement: usize,
+    /// Sum of step losses since the last evaluation.
+    pub loss_sum: f64,
+    /// Steps in that sum.
+    pub loss_steps: usize,
+    /// Seconds trained since the last evaluation.
+    pub train_seconds: f64,
+    /// Seconds of all sittings together.
+    pub seconds: f64,
+    /// Evaluations so far.
+    pub epoch_metrics: Vec<EpochMetrics>,
+    /// Entries of `epochs.json` so far.
+    pub epochs: Vec<Value>,
+    /// Settings that decide the numbers, by name; a run only resumes under the same.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Complete checkpoints of a run by step, oldest first.
+pub fn checkpoints(run_dir: &Path) -> Vec<(u64, PathBuf)> {
+    let step = |p: &Path| p.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse::<u64>().ok();
+    let entries = fs::read_dir(run_dir).into_iter().flatten().flatten().map(|e| e.path());
+    let mut found: Vec<_> =
+        entries.filter_map(|p| Some((step(&p)?, p))).filter(|(_, p)| p.join(STATE_FILE).is_file()).collect();
+    found.sort();
+    found
+}
+
+/// Writes `checkpoint-<step>/` with weights, tokenizer, encoding, moments and state.
+///
+/// # Errors
+/// [`RunError`]; an unfinished folder is removed by the next [`remove_strays`].
+pub fn save(
+    run_dir: &Path,
+    config: &ModelConfig,
+    weights: &Weights,
+    encoder: &Encoder,
+    moments: &Weights,
+    state: &State,
+) -> Result<PathBuf, RunError> {
+    let target = run_dir.join(format!("{PREFIX}{}", state.global_step));
+    let work = stray(&target);
+    let io = FileError::at;
+    if work.exists() {
+        fs::remove_dir_all(&work).map_err(io(&work))?;
+    }
+    fs::create_dir_all(&work).map_err(io(&work))?;
+    weights.save(&work, config)?;
+    write_encoder(&work, encoder)?;
+    let tensors = moments.iter().map(|(n, a)| (n.as_str(), a.shape.as_slice(), a.data.as_slice()));
+    write_tensor_file(&work.join(MOMENTS_FILE), tensors, &[])?;
+    write_state(&work, state)?;
+    if target.exists() {
+        fs::remove_dir_all(&target).map_err(io(&target))?;
+    }
+    fs::rename(&work, &target).map_err(io(&target))?;
+    sync(run_dir)?;
+    Ok(target)
+}
+
+/// Makes `best/` a copy of a checkpoint, moments left out. The old `best/` stays until the new one is complete.
+///
+/// # Errors
+/// [`RunError::File`].
+pub fn save_best(run_dir: &Path, checkpoint: &Path) -> Result<(), RunError> {
+    let io = FileError::at;
+    let (best, work, old) = (run_dir.join("best"), run_dir.join(".best.tmp"), run_dir.join(".best.old"));
+    for stray in [&work, &old] {
+        if stray.exists() {
+            fs::remove_dir_all(stray).map_err(io(stray))?;
+        }
+    }
+    fs::create_dir_all(&work).map_err(io(&work))?;
+    for entry in fs::read_dir(checkpoint).map_err(io(checkpoint))?.flatten() {
+        let (from, to) = (entry.path(), work.join(entry.file_name()));
+        if entry.file_name() != MOMENTS_FILE {
+            // A link is enough: checkpoint files are never written in place.
+            fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(|_| ())).map_err(io(&from))?;
+        }
+    }
+    sync(&work)?;
+    if best.exists() {
+        fs::rename(&best, &old).map_err(io(&best))?;
+    }
+    fs::rename(&work, &best).map_err(io(&best))?;
+    sync(run_dir)?;
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(io(&old))?;
+    }
+    Ok(())
+}
+
+/// The state of a checkpoint (or of `best/`) and, where kept, its moments.
+///
+/// # Errors
+/// [`RunError`].
+pub fn load_state(checkpoint: &Path) -> Result<(State, Option<Weights>), RunError> {
+    let path = checkpoint.join(STATE_FILE);
+    let text = fs::read_to_string(&path).map_err(FileError::at(&path))?;
+    let state = serde_json::from_str(&text).map_err(|e| FileError::at(&path)(e.into()))?;
+    let moments = checkpoint.join(MOMENTS_FILE);
+    let moments = if moments.is_file() { Some(read_tensor_file(&moments)?) } else { None };
+    Ok((state, moments))
+}
+
+/// Removes all but the newest `keep` checkpoints; the best is never removed.
+///
+/// # Errors
+/// [`RunError::File`].
+pub fn prune(run_dir: &Path, keep: usize, best: Option<&BestCheckpoint>) -> Result<(), RunError> {
+    let all = checkpoints(run_dir);
+    let old = all.len().saturating_sub(keep.max(1));
+    for (step, path) in all.into_iter().take(old) {
+        if best.is_none_or(|b| b.step != step) {
+            fs::remove_dir_all(&path).map_err(FileError::at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what an interrupted write left behind, and puts a set-aside `best/` back.
+///
+/// # Errors
+/// [`RunError::File`].
+pub fn remove_strays(run_dir: &Path) -> Result<(), RunError> {
+    let (best, old) = (run_dir.join("best"), run_dir.join(".best.old"));
+    if old.exists() && !best.exists() {
+        fs::rename(&old, &best).map_err(FileError::at(&old))?;
+    }
+    for entry in fs::read_dir(run_dir).map_err(FileError::at(run_dir))?.flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        let ours = name.starts_with(".checkpoint-") || name.starts_with(".best.");
+        if ours && path.is_dir() {
+            fs::remove_dir_all(&path).map_err(FileError::at(&path))?;
+        } else if name.starts_with('.') && name.ends_with(".tmp") && path.is_file() {
+            fs::remove_file(&path).map_err(FileError::at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn stray(target: &Path) -> PathBuf {
+    let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    target.with_file_name(format!(".{name}.tmp"))
+}
+
+fn write_state(folder: &Path, state: &State) -> Result<(), FileError> {
+    write_atomic(&folder.join(STATE_FILE), |f| {
+        serde_json::to_writer_pretty(&mut *f, state)?;
+        f.write_all(b"\n")
+    })
+}
+
+fn sync(folder: &Path) -> Result<(), FileError> {
+    let at = || FileError::at(folder);
+    fs::File::open(folder).map_err(at())?.sync_all().map_err(at())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fake(run: &Path, name: &str, complete: bool) {
+        fs::create_dir_all(run.join(name)).unwrap();
+        if complete {
+            fs::write(run.join(name).join(STATE_FILE), "{}").unwrap();
+        }
+    }
+
+    #[test]
+    fn half_written_checkpoints_are_never_listed_and_are_cleared_away() {
+        let run = tempfile::tempdir().unwrap();
+        fake(run.path(), "checkpoint-20", true);
+        fake(run.path(), "checkpoint-100", true);
+        fake(run.path(), ".checkpoint-120.tmp", true);
+        fake(run.path(), "checkpoint-130", false);
+        let steps: Vec<u64> = checkpoints(run.path()).into_iter().map(|(s, _)| s).collect();
+        assert_eq!(steps, [20, 100]);
+        remove_strays(run.path()).unwrap();
+        assert!(!run.path().join(".checkpoint-120.tmp").exists());
+    }
+
+    #[test]
+    fn pruning_keeps_the_newest_and_the_best() {
+        let run = tempfile::tempdir().unwrap();
+        for step in [1, 2, 3, 4] {
+            fake(run.path(), &format!("checkpoint-{step}"), true);
+        }
+        let best = BestCheckpoint {
+            checkpoint: "checkpoint-1".into(),
+            epoch: 1.0,
+            step: 1,
+            metric: "f1".into(),
+            value: 1.0,
+        };
+        prune(run.path(), 2, Some(&best)).unwrap();
+        let steps: Vec<u64> = checkpoints(run.path()).into_iter().map(|(s, _)| s).collect();
+        assert_eq!(steps, [1, 3, 4]);
+    }
+
+    #[test]
+    fn best_is_replaced_whole_and_a_set_aside_one_comes_back() {
+        let run = tempfile::tempdir().unwrap();
+        for step in [1, 2] {
+            fake(run.path(), &format!("checkpoint-{step}"), true);
+            fs::write(run.path().join(format!("checkpoint-{step}/w")), step.to_string()).unwrap();
+            save_best(run.path(), &run.path().join(format!("checkpoint-{step}"))).unwrap();
+        }
+        assert_eq!(fs::read_to_string(run.path().join("best/w")).unwrap(), "2");
+        fs::rename(run.path().join("best"), run.path().join(".best.old")).unwrap();
+        remove_strays(run.path()).unwrap();
+        assert_eq!(fs::read_to_string(run.path().join("best/w")).unwrap(), "2");
+    }
+}

@@ -1,0 +1,7 @@
+//! A run's folder: records, checkpoints and what is in them.
+
+mod checkpoint;
+mod record;
+
+pub use checkpoint::{BestCheckpoint, RunError, State, checkpoints, load_state, prune, remove_strays, save, save_best};
+pub use record::{Comparability, EpochMetrics, EpochsRecord, RunRecord, SplitMetadata, SplitCounts, split_counts};

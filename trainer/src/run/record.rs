@@ -1,0 +1,326 @@
+//! `run.json` and `epochs.json`: what was asked, what the data were, and how each epoch did.
+//!
+//! Field names are those that existing readers of such runs expect; fields of our own come after them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use layoutlm_core::encoding::Encoding;
+use layoutlm_core::evaluate::Evaluation;
+use layoutlm_core::label::Merges;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::config::TrainConfig;
+use crate::files::{FileError, write_atomic};
+
+use super::BestCheckpoint;
+
+/// Whether a run's scores may be put beside other runs'.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparability {
+    /// True when a frozen validation split was held out.
+    pub comparable: bool,
+    /// Where the frozen keys came from.
+    pub val_keys_s3: Option<String>,
+    /// `frozen_val_keys` (a file of keys or a split of the data itself) or `seeded_random_split`.
+    pub val_split_source: String,
+    /// The same as a sentence.
+    pub reason: String,
+}
+
+/// How receipts were divided.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SplitMetadata {
+    /// Seed of the split; 0 for a given one.
+    pub random_seed: u64,
+    /// Receipts trained on.
+    pub num_train_receipts: usize,
+    /// Receipts held out.
+    pub num_val_receipts: usize,
+    /// Training windows after down-sampling.
+    pub num_train_lines: usize,
+    /// Validation windows.
+    pub num_val_lines: usize,
+    /// Hash of the training keys.
+    pub train_receipts_hash: String,
+    /// Hash of the validation keys.
+    pub val_receipts_hash: String,
+    /// O words per entity word before O-only windows were thinned.
+    pub o_entity_ratio_before_downsample: Option<f64>,
+    /// The same after.
+    pub o_entity_ratio_after_downsample: Option<f64>,
+    /// The same of the validation windows.
+    pub o_entity_ratio_val: Option<f64>,
+    /// Training windows without an entity.
+    pub o_only_lines_total: usize,
+    /// Those kept.
+    pub o_only_lines_kept: usize,
+    /// Those left out.
+    pub o_only_lines_dropped: usize,
+    /// Training windows with an entity.
+    pub entity_lines_total: usize,
+    /// The ratio aimed at.
+    pub target_o_entity_ratio: Option<f64>,
+    /// Keys of the validation receipts, sorted.
+    pub val_receipt_keys: Vec<String>,
+    /// Words per window.
+    pub window_size: usize,
+    /// Words between window starts.
+    pub window_stride: usize,
+}
+
+/// Size of one split in windows and words.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SplitCounts {
+    /// Examples (windows).
+    pub num_lines: usize,
+    /// Words in them.
+    pub num_tokens: usize,
+    /// Words of entities.
+    pub num_entity_tokens: usize,
+    /// Other words.
+    pub num_o_tokens: usize,
+    /// O words per entity word.
+    pub o_entity_ratio: Option<f64>,
+    /// Words per tag.
+    pub label_counts: BTreeMap<String, usize>,
+}
+
+/// Counts windows given as their words' tags.
+pub fn split_counts<'a>(windows: impl IntoIterator<Item = &'a [String]>) -> SplitCounts {
+    let mut counts = SplitCounts::default();
+    for tags in windows {
+        counts.num_lines += 1;
+        counts.num_tokens += tags.len();
+        for tag in tags.iter().filter(|t| *t != "O") {
+            counts.num_entity_tokens += 1;
+            *counts.label_counts.entry(tag.clone()).or_default() += 1;
+        }
+    }
+    counts.num_o_tokens = counts.num_tokens - counts.num_entity_tokens;
+    let entities = counts.num_entity_tokens;
+    counts.o_entity_ratio = (entities > 0).then(|| counts.num_o_tokens as f64 / entities as f64);
+    counts
+}
+
+/// One evaluation: fixed names first, then `eval_<name>` of every figure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// Epochs done.
+    pub epoch: f64,
+    /// Optimiser steps done.
+    pub global_step: u64,
+    /// Mean training loss since the last evaluation.
+    pub train_loss: f64,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Seconds spent training since the last evaluation.
+    pub train_seconds: f64,
+    /// Every figure of the evaluation.
+    #[serde(flatten)]
+    pub eval: BTreeMap<String, f64>,
+}
+
+impl EpochMetrics {
+    /// A figure under its plain name, e.g. `f1`.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.eval.get(&format!("eval_{name}")).copied()
+    }
+}
+
+/// `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The run's name.
+    pub job_name: String,
+    /// What was asked, under the names existing readers look for.
+    pub training_config: Map<String, Value>,
+    /// The same of the data.
+    pub data_config: Map<String, Value>,
+    /// Tags in class-id order.
+    pub label_list: Vec<String>,
+    /// Their number.
+    pub num_labels: usize,
+    /// Sizes of `train` and `validation`.
+    pub dataset_counts: BTreeMap<String, SplitCounts>,
+    /// How receipts were divided.
+    pub split_metadata: SplitMetadata,
+    /// Effective merges.
+    pub label_merges: Merges,
+    /// Entity types after merging.
+    pub resulting_labels: Vec<String>,
+    /// Whether scores may be compared.
+    pub comparability: Comparability,
+    /// One per evaluation.
+    pub epoch_metrics: Vec<EpochMetrics>,
+    /// Which checkpoint is in `best/`.
+    pub best: Option<BestCheckpoint>,
+    /// `running`, `succeeded`, `interrupted` or `failed`.
+    pub status: String,
+    /// The complete effective configuration.
+    pub config: TrainConfig,
+    /// Which numbers the network was fed.
+    pub encoding: Encoding,
+    /// Its fingerprint.
+    pub encoding_fingerprint: String,
+    /// Where the first weights came from, tensor counts by origin.
+    pub start: BTreeMap<String, usize>,
+    /// Version of the program.
+    pub written_by: String,
+    /// Processor and threads.
+    pub machine: String,
+    /// Seconds of all sittings together.
+    pub seconds: f64,
+}
+
+impl RunRecord {
+    /// Writes `run.json` into the run's folder.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write(&self, run_dir: &Path) -> Result<(), FileError> {
+        write_pretty(&run_dir.join("run.json"), self)
+    }
+
+    /// Reads `run.json` of a run's folder.
+    ///
+    /// # Errors
+    /// [`FileError`], also for a file of another shape.
+    pub fn read(run_dir: &Path) -> Result<Self, FileError> {
+        let path = run_dir.join("run.json");
+        let text = std::fs::read_to_string(&path).map_err(FileError::at(&path))?;
+        serde_json::from_str(&text).map_err(|e| FileError::at(&path)(e.into()))
+    }
+}
+
+/// `training_config` and `data_config` as existing readers expect them.
+pub fn legacy_configs(config: &TrainConfig, data: &str) -> (Map<String, Value>, Map<String, Value>) {
+    let pretrained = match &config.start {
+        crate::config::Start::Pretrained(path) => json!(path),
+        crate::config::Start::Scratch(s) => json!(format!("scratch-{}x{}", s.layers, s.hidden_size)),
+    };
+    let training = json!({
+        "pretrained_model_name": pretrained,
+        "batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+        "weight_decay": config.weight_decay,
+        "warmup_ratio": config.warmup_ratio,
+        "epochs": config.epochs,
+        "mixed_precision": false,
+        "max_grad_norm": config.max_grad_norm,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "label_smoothing": config.label_smoothing,
+        "early_stopping_patience": config.early_stopping_patience,
+        "model_version": "v1",
+        "checkpoint_metric": config.checkpoint_metric.name(),
+    });
+    let data = json!({
+        "data": data,
+        "max_seq_length": config.window.max_length,
+        "validation_status": config.validation_status,
+        "allowed_labels": config.scheme.allowed(),
+        "label_merges": config.scheme.merges(),
+        "merge_amounts": config.scheme.merges().contains_key("AMOUNT"),
+    });
+    let map = |v: Value| v.as_object().cloned().unwrap_or_default();
+    (map(training), map(data))
+}
+
+/// `epochs.json`: the held-out evaluation of each checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochsRecord {
+    /// The run's name.
+    pub job_name: String,
+    /// Where the run lies in S3; empty for a local one.
+    pub run_s3_uri: String,
+    /// `persisted_val_receipt_keys`.
+    pub val_set_source: String,
+    /// Hash of the validation keys.
+    pub val_receipts_hash: String,
+    /// Receipts scored.
+    pub num_val_receipts: usize,
+    /// Tags in class-id order.
+    pub label_list: Vec<String>,
+    /// Effective merges.
+    pub label_merges: Merges,
+    /// `seqeval_entity_f1`.
+    pub metric: String,
+    /// `windowed`.
+    pub inference_mode: String,
+    /// Words per window.
+    pub window_size: usize,
+    /// Words between window starts.
+    pub window_stride: usize,
+    /// One per checkpoint.
+    pub epochs: Vec<Value>,
+    /// Epoch of the highest held-out F1, first on a tie.
+    pub best_epoch_heldout: Option<u64>,
+    /// Its checkpoint.
+    pub best_checkpoint_heldout: Option<String>,
+    /// When written, UTC.
+    pub generated_at: String,
+}
+
+impl EpochsRecord {
+    /// Adds one checkpoint's evaluation and finds the best anew.
+    pub fn push(&mut self, checkpoint: &str, step: u64, epoch: u64, evaluation: &Evaluation) {
+        let column = |of: fn(&layoutlm_core::metrics::Scores) -> f64| -> BTreeMap<&str, f64> {
+            evaluation.report.per_label.iter().map(|(l, s)| (l.as_str(), of(s))).collect()
+        };
+        let support: BTreeMap<&str, usize> =
+            evaluation.report.per_label.iter().map(|(l, s)| (l.as_str(), s.support)).collect();
+        self.epochs.push(json!({
+            "checkpoint": checkpoint,
+            "step": step,
+            "epoch": epoch,
+            "heldout_f1": evaluation.f1,
+            "heldout_precision": evaluation.precision,
+            "heldout_recall": evaluation.recall,
+            "heldout_metric": "seqeval_entity_f1",
+            "per_label_f1": column(|s| s.f1),
+            "per_label_precision": column(|s| s.precision),
+            "per_label_recall": column(|s| s.recall),
+            "per_label_support": support,
+            "entity_prediction_rate": evaluation.entity_prediction_rate,
+            "gold_entity_rate": evaluation.gold_entity_rate,
+            "token_accuracy": evaluation.token_accuracy,
+            "num_receipts_evaluated": evaluation.receipts,
+            "confusion": evaluation.confusion,
+        }));
+        let f1 = |e: &Value| e.get("heldout_f1").and_then(Value::as_f64).unwrap_or(0.0);
+        let mut best: Option<&Value> = None;
+        for entry in &self.epochs {
+            if best.is_none_or(|b| f1(entry) > f1(b)) {
+                best = Some(entry);
+            }
+        }
+        self.best_epoch_heldout = best.and_then(|e| e.get("epoch")?.as_u64());
+        self.best_checkpoint_heldout = best.and_then(|e| Some(e.get("checkpoint")?.as_str()?.to_string()));
+    }
+
+    /// Writes `epochs.json` into the run's folder.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write(&self, run_dir: &Path) -> Result<(), FileError> {
+        write_pretty(&run_dir.join("epochs.json"), self)
+    }
+
+    /// Reads `epochs.json` of a run's folder.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn read(run_dir: &Path) -> Result<Self, FileError> {
+        let path = run_dir.join("epochs.json");
+        let text = std::fs::read_to_string(&path).map_err(FileError::at(&path))?;
+        serde_json::from_str(&text).map_err(|e| FileError::at(&path)(e.into()))
+    }
+}
+
+fn write_pretty(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
+    write_atomic(path, |f| {
+        serde_json::to_writer_pretty(&mut *f, value)?;
+        f.write_all(b"\n")
+    })
+}
