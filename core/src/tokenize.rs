@@ -12,7 +12,8 @@ use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::{AddedToken, InputSequence, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::{AddedToken, InputSequence, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
 
 use crate::bbox::NormalizedBox;
 use crate::encoding::sha256_hex;
@@ -148,10 +149,11 @@ impl Tokenizer {
     fn wrap(mut inner: tokenizers::Tokenizer) -> Result<Self, TokenizeError> {
         inner.with_truncation(None).map_err(|e| TokenizeError::Json(e.to_string()))?;
         inner.with_padding(None);
-        // Special tokens are added when windows are assembled.
-        inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         let id = |token: &'static str| inner.token_to_id(token).ok_or(TokenizeError::MissingSpecial(token));
         let (pad, cls, sep) = (id("[PAD]")?, id("[CLS]")?, id("[SEP]")?);
+        // Not used here (windows add the special tokens), but other readers of the file rely on it.
+        let frame = BertProcessing::new(("[SEP]".into(), sep), ("[CLS]".into(), cls));
+        inner.with_post_processor(Some(PostProcessorWrapper::Bert(frame)));
         let canonical = inner.to_string(true).map_err(|e| TokenizeError::Json(e.to_string()))?;
         let sha256 = sha256_hex(canonical.as_bytes()).into();
         Ok(Self { inner: Arc::new(inner), canonical: canonical.into(), sha256, pad, cls, sep })

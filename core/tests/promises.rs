@@ -20,8 +20,8 @@ impl TokenClassifier for Hashed {
         self.0
     }
     fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
-        let row = |id: &u32| (0..self.0).map(move |l| ((*id as usize * 31 + l * 17) % 23) as f32 / 4.0);
-        Ok(windows.iter().map(|w| w.input_ids.iter().flat_map(row).collect()).collect())
+        let row = |id: u32| (0..self.0).map(move |l| ((id as usize * 31 + l * 17) % 23) as f32 / 4.0);
+        Ok(windows.iter().map(|w| w.input_ids.iter().copied().flat_map(row).collect()).collect())
     }
 }
 

@@ -1,0 +1,47 @@
+# Everything a maintainer does has a name. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO ?= cargo
+export LAYOUTLM_SHARED ?= $(abspath ../shared)
+export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt bench-train bench-export
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+quickstart: build ## Synthesise receipts, train, export, prove and serve (only checks when CI is set)
+	target/release/layoutlm-cli quickstart $(if $(CI),--check)
+
+test: build ## Pass every test
+	$(CARGO) test --release --workspace --locked --no-fail-fast
+
+build: onnxruntime ## Build the programs
+	$(CARGO) build --release --workspace --locked
+
+onnxruntime: ## Fetch the pinned ONNX Runtime library into target/onnxruntime
+	@scripts/fetch-onnxruntime.sh target/onnxruntime
+
+lint: ## Formatting and clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+
+docs: ## Build the documentation without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --locked
+
+audit: ## Licences, bans and sources of all dependencies
+	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --offline check licenses bans sources
+
+rooms: ## Check that no crate imports what it must not
+	scripts/check-rooms.sh
+
+bench-train: build ## Time per optimiser step beside PyTorch
+	benches/bench_train.sh
+
+bench-export: build ## Graph speed beside Python exports
+	benches/bench_export.sh
