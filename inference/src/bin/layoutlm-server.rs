@@ -1,0 +1,93 @@
+//! `layoutlm-server`: serves one bundle over HTTP. Exit codes: 0 stopped when told to, 1 failed, 2 usage or unusable
+//! bundle, 3 the probe did not replay.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use layoutlm_inference::config::ServerConfig;
+use layoutlm_inference::server::{ServeError, serve, shutdown_signal};
+use layoutlm_inference::telemetry::{self, LogFormat};
+use layoutlm_inference::{healthcheck, service::StartError};
+
+/// Labels receipts over HTTP
+#[derive(Debug, Parser)]
+#[command(name = "layoutlm-server", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Program {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    config: Option<ServerConfig>,
+
+    /// How log lines on stderr look
+    #[arg(long, env = "LAYOUTLM_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Ask a running server whether it is ready (exit 0) or not (exit 1)
+    Healthcheck {
+        /// Its address
+        #[arg(long, env = "LAYOUTLM_HEALTHCHECK", value_name = "IP:PORT")]
+        address: Option<SocketAddr>,
+        /// Port on this machine, where no address is given
+        #[arg(long, env = "LAYOUTLM_PORT", default_value_t = 8080)]
+        port: u16,
+        /// Seconds to wait for an answer
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+        timeout_seconds: u16,
+    },
+}
+
+fn main() -> ExitCode {
+    let program = Program::parse();
+    match (program.command, program.config) {
+        (Some(Command::Healthcheck { address, port, timeout_seconds }), _) => {
+            let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+            match healthcheck::ask(address, Duration::from_secs(timeout_seconds.into())) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error, 1),
+            }
+        }
+        (None, Some(config)) => {
+            telemetry::init(program.log_format);
+            run(config)
+        }
+        (None, None) => failed(&"no --bundle given", 2),
+    }
+}
+
+fn run(config: ServerConfig) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error, 1),
+    };
+    let ready = |address: SocketAddr| eprintln!("layoutlm-server: ready at http://{address}");
+    let outcome = runtime.block_on(serve(config, shutdown_signal(), ready));
+    // A bundle that is still being loaded must not hold up the end.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = exit_code(&error);
+            failed(&error, code)
+        }
+    }
+}
+
+fn exit_code(error: &ServeError) -> u8 {
+    match error {
+        ServeError::Start(error) if error.is_failed_proof() => 3,
+        ServeError::Start(StartError::Threads(_)) | ServeError::Io(_) => 1,
+        ServeError::Start(_) | ServeError::Listen { .. } => 2,
+        _ => 1,
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("layoutlm-server: {error}");
+    ExitCode::from(code)
+}

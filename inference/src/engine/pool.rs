@@ -1,0 +1,79 @@
+//! Several sessions of one graph behind the classifier seam.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
+use layoutlm_core::window::Window;
+use ort::session::builder::PrepackedWeights;
+
+use super::{EngineError, EngineOptions, WindowSession};
+use crate::runtime::Runtime;
+
+/// A graph opened in one or more sessions. Windows of one call are shared out between the sessions.
+#[derive(Debug)]
+pub struct Engine {
+    sessions: Vec<Mutex<WindowSession>>,
+    labels: usize,
+}
+
+impl Engine {
+    /// Opens `model` (an ONNX file), each of its sessions ready to run.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the file is no graph of a token classifier.
+    pub fn open(runtime: &Runtime, model: &Path, options: EngineOptions) -> Result<Self, EngineError> {
+        let weights = PrepackedWeights::new();
+        let sessions = (0..options.sessions.max(1))
+            .map(|_| WindowSession::open(runtime, model, options.threads, &weights))
+            .collect::<Result<Vec<_>, _>>()?;
+        let labels = sessions.first().map_or(0, WindowSession::num_labels);
+        Ok(Self { sessions: sessions.into_iter().map(Mutex::new).collect(), labels })
+    }
+
+    /// The sessions themselves, for a scheduler that gives each its own thread.
+    pub fn into_sessions(self) -> Vec<WindowSession> {
+        self.sessions.into_iter().map(|s| s.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+
+    /// A value of the graph's own metadata.
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        self.sessions.first().and_then(|s| s.lock().unwrap_or_else(PoisonError::into_inner).metadata(key))
+    }
+}
+
+impl TokenClassifier for Engine {
+    fn num_labels(&self) -> usize {
+        self.labels
+    }
+
+    fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
+        let answers: Vec<OnceLock<Result<Vec<f32>, EngineError>>> = windows.iter().map(|_| OnceLock::new()).collect();
+        let next = AtomicUsize::new(0);
+        let work = |session: &Mutex<WindowSession>| {
+            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Some((window, answer)) = {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                windows.get(index).zip(answers.get(index))
+            } {
+                // Each place is taken once, so it can't be set already.
+                let _ = answer.set(session.run(window));
+            }
+        };
+        match self.sessions.as_slice() {
+            [only] => work(only),
+            // One window needs no thread of its own.
+            [first, ..] if windows.len() == 1 => work(first),
+            sessions => std::thread::scope(|scope| {
+                for session in sessions.iter().take(windows.len()) {
+                    scope.spawn(move || work(session));
+                }
+            }),
+        }
+        answers
+            .into_iter()
+            .map(|answer| Ok(answer.into_inner().ok_or("a window was left without an answer")??))
+            .collect()
+    }
+}

@@ -1,0 +1,212 @@
+//! One session: one window in, its logits out.
+//!
+//! Windows go in unpadded and alone, so that the answer for a window depends on nothing else: dynamically quantised
+//! graphs scale activations over the whole batch and would answer differently for a window in other company.
+
+use std::path::{Path, PathBuf};
+
+use layoutlm_core::batch::Batch;
+use layoutlm_core::window::Window;
+use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights};
+use ort::session::{Session, SessionInputValue};
+use ort::value::{Outlet, Tensor, TensorElementType, ValueType};
+
+use crate::runtime::Runtime;
+
+/// Why a graph could not be opened or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// ONNX Runtime refused the file.
+    #[error("{}: {reason}", path.display())]
+    Open {
+        /// The graph's file.
+        path: PathBuf,
+        /// What ONNX Runtime said.
+        reason: String,
+    },
+    /// Not a graph of a token classifier.
+    #[error(
+        "{}: {reason}; expected int64 input_ids and bbox (attention_mask and token_type_ids as well if it has them) \
+         and float logits [batch, sequence, labels]",
+        path.display()
+    )]
+    Signature {
+        /// The graph's file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A run failed.
+    #[error("ONNX Runtime failed on a window of {tokens} tokens: {reason}")]
+    Run {
+        /// Tokens of the window.
+        tokens: usize,
+        /// What ONNX Runtime said.
+        reason: String,
+    },
+    /// The graph answered with another shape than it declared.
+    #[error("the graph answered [{}], expected [1, {tokens}, {labels}]", found.iter().map(i64::to_string).collect::<Vec<_>>().join(", "))]
+    Shape {
+        /// Shape of the answer.
+        found: Vec<i64>,
+        /// Tokens of the window.
+        tokens: usize,
+        /// Classes of the graph.
+        labels: usize,
+    },
+    /// The graph answered with NaN or infinity.
+    #[error("the graph answered with a number that is not finite for a window of {tokens} tokens")]
+    NotFinite {
+        /// Tokens of the window.
+        tokens: usize,
+    },
+}
+
+/// What the graph wants to be fed, in its own order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    InputIds,
+    Bbox,
+    AttentionMask,
+    TokenTypeIds,
+}
+
+impl Input {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "input_ids" => Self::InputIds,
+            "bbox" => Self::Bbox,
+            "attention_mask" => Self::AttentionMask,
+            "token_type_ids" => Self::TokenTypeIds,
+            _ => return None,
+        })
+    }
+}
+
+/// A graph ready to run one window at a time.
+#[derive(Debug)]
+pub struct WindowSession {
+    session: Session,
+    inputs: Vec<Input>,
+    labels: usize,
+}
+
+impl WindowSession {
+    /// Opens a graph with `threads` threads; `weights` are shared with the other sessions opened with them.
+    ///
+    /// # Errors
+    /// [`EngineError::Open`] or [`EngineError::Signature`].
+    pub fn open(
+        runtime: &Runtime,
+        path: &Path,
+        threads: usize,
+        weights: &PrepackedWeights,
+    ) -> Result<Self, EngineError> {
+        let session = build(runtime, path, threads, weights)
+            .map_err(|e| EngineError::Open { path: path.to_path_buf(), reason: one_line(e.message()) })?;
+        let (inputs, labels) = signature(&session)
+            .map_err(|reason| EngineError::Signature { path: path.to_path_buf(), reason })?;
+        Ok(Self { session, inputs, labels })
+    }
+
+    /// Classes of the graph.
+    pub fn num_labels(&self) -> usize {
+        self.labels
+    }
+
+    /// A value of the graph's own metadata.
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        self.session.metadata().ok()?.custom(key)
+    }
+
+    /// Logits of one window, `[seq, labels]` row-major.
+    ///
+    /// # Errors
+    /// [`EngineError::Run`], [`EngineError::Shape`] or [`EngineError::NotFinite`].
+    pub fn run(&mut self, window: &Window) -> Result<Vec<f32>, EngineError> {
+        let (tokens, labels) = (window.len(), self.labels);
+        if tokens == 0 {
+            return Ok(Vec::new());
+        }
+        let failed = |e: ort::Error| EngineError::Run { tokens, reason: one_line(e.message()) };
+        let feeds = self.feeds(window).map_err(failed)?;
+        let outputs = self.session.run(feeds.as_slice()).map_err(failed)?;
+        let (shape, values) = outputs["logits"].try_extract_tensor::<f32>().map_err(failed)?;
+        if shape.iter().as_slice() != [1, tokens as i64, labels as i64] {
+            return Err(EngineError::Shape { found: shape.to_vec(), tokens, labels });
+        }
+        if values.iter().any(|v| !v.is_finite()) {
+            return Err(EngineError::NotFinite { tokens });
+        }
+        Ok(values.to_vec())
+    }
+
+    fn feeds(&self, window: &Window) -> ort::Result<Vec<SessionInputValue<'static>>> {
+        let batch = Batch::pad(&[window], 0);
+        let seq = batch.sequence_length;
+        let (mut ids, mut boxes) = (Some(batch.input_ids), Some(batch.bbox));
+        let (mut mask, mut types) = (Some(batch.attention_mask), Some(batch.token_type_ids));
+        self.inputs
+            .iter()
+            .map(|input| {
+                let plain = |values: &mut Option<Vec<i64>>| {
+                    Tensor::from_array(([1, seq], values.take().unwrap_or_default())).map(Tensor::into_dyn)
+                };
+                let tensor = match input {
+                    Input::InputIds => plain(&mut ids)?,
+                    Input::AttentionMask => plain(&mut mask)?,
+                    Input::TokenTypeIds => plain(&mut types)?,
+                    Input::Bbox => Tensor::from_array(([1, seq, 4], boxes.take().unwrap_or_default()))?.into_dyn(),
+                };
+                Ok(SessionInputValue::from(tensor))
+            })
+            .collect()
+    }
+}
+
+fn build(runtime: &Runtime, path: &Path, threads: usize, weights: &PrepackedWeights) -> ort::Result<Session> {
+    Session::builder(runtime.environment())?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(threads.max(1))?
+        .with_inter_threads(1)?
+        // An idle server must cost nothing.
+        .with_intra_op_spinning(false)?
+        // Lengths vary, so planned memory would not fit the next window.
+        .with_memory_pattern(false)?
+        .with_prepacked_weights(weights)?
+        .commit_from_file(path)
+}
+
+fn signature(session: &Session) -> Result<(Vec<Input>, usize), String> {
+    let mut inputs = Vec::new();
+    for outlet in session.inputs() {
+        let input = Input::named(outlet.name()).ok_or_else(|| format!("it wants an input {:?}", outlet.name()))?;
+        let rank = if input == Input::Bbox { 3 } else { 2 };
+        tensor_dims(outlet, TensorElementType::Int64, rank)?;
+        inputs.push(input);
+    }
+    for (needed, name) in [(Input::InputIds, "input_ids"), (Input::Bbox, "bbox")] {
+        if !inputs.contains(&needed) {
+            return Err(format!("it has no input {name}"));
+        }
+    }
+    let logits = session.outputs().iter().find(|o| o.name() == "logits").ok_or("it has no output logits")?;
+    let dims = tensor_dims(logits, TensorElementType::Float32, 3)?;
+    match dims.last() {
+        Some(&labels) if labels > 0 => Ok((inputs, labels as usize)),
+        _ => Err("the number of labels is not fixed in its output".into()),
+    }
+}
+
+fn tensor_dims(outlet: &Outlet, element: TensorElementType, rank: usize) -> Result<Vec<i64>, String> {
+    match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } if *ty == element && shape.len() == rank => Ok(shape.to_vec()),
+        other => Err(format!("{} is {other:?}", outlet.name())),
+    }
+}
+
+/// ONNX Runtime's messages run over several lines; logs and answers want one.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,75 @@
+//! What a caller may ask for, in the query string or in the body's `options`; the body wins.
+
+use layoutlm_core::bbox::Origin;
+use layoutlm_core::predict::ReceiptPrediction;
+use serde::Deserialize;
+
+use super::error::ApiError;
+
+/// What the boxes' numbers mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoxUnit {
+    /// Pixels (or any unit) of a page of `width` × `height`; without these the words' own extent is the page.
+    #[default]
+    Pixels,
+    /// 0..1 of the page.
+    Relative,
+    /// 0..1000 of the page.
+    Thousandths,
+}
+
+/// The options of one call; absent ones have their defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// The probability of every class for every word [false].
+    pub probabilities: Option<bool>,
+    /// Runs of words with their values [true].
+    pub entities: Option<bool>,
+    /// Entities whose confidence is below it (0..=1) are left out; words keep their labels [0].
+    pub min_confidence: Option<f64>,
+    /// Unit of boxes of receipts that do not state their own [pixels].
+    pub unit: Option<BoxUnit>,
+    /// Origin of receipts that do not state their own [top_left].
+    pub origin: Option<Origin>,
+}
+
+impl Options {
+    /// `self` where it says something, else `other`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            probabilities: self.probabilities.or(other.probabilities),
+            entities: self.entities.or(other.entities),
+            min_confidence: self.min_confidence.or(other.min_confidence),
+            unit: self.unit.or(other.unit),
+            origin: self.origin.or(other.origin),
+        }
+    }
+
+    /// # Errors
+    /// 422 for a `min_confidence` outside 0..=1.
+    pub fn check(self) -> Result<Self, ApiError> {
+        match self.min_confidence {
+            Some(value) if !(0.0..=1.0).contains(&value) => {
+                let message = format!("min_confidence is {value}; expected 0 to 1");
+                Err(ApiError::invalid_options(message).at_field("min_confidence"))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Leaves out of a prediction what was not asked for.
+    pub fn trim(&self, prediction: &mut ReceiptPrediction) {
+        if !self.probabilities.unwrap_or(false) {
+            prediction.words.iter_mut().for_each(|word| word.probabilities = None);
+        }
+        let least = self.min_confidence.unwrap_or(0.0);
+        if self.entities.unwrap_or(true) {
+            prediction.entities.retain(|entity| f64::from(entity.confidence) >= least);
+        } else {
+            prediction.entities.clear();
+        }
+    }
+}

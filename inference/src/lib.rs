@@ -1,0 +1,23 @@
+//! Serves LayoutLM bundles: ONNX Runtime sessions, a bounded scheduler and an HTTP server around them.
+//!
+//! Data flows one way: [`runtime`] finds the library, [`bundle`] checks a folder, [`engine`] runs its graph,
+//! [`replay`] proves it on this machine, [`pool`] shares it between requests, [`http`] speaks to the outside.
+//! Knows nothing of training; everything between a receipt and its numbers is the core crate's.
+
+pub mod bundle;
+pub mod config;
+pub mod engine;
+pub mod healthcheck;
+pub mod http;
+pub mod pool;
+pub mod replay;
+pub mod runtime;
+pub mod server;
+pub mod service;
+pub mod telemetry;
+
+pub use bundle::{Bundle, OpenError};
+pub use config::ServerConfig;
+pub use engine::{Engine, EngineError, EngineOptions};
+pub use runtime::{Runtime, RuntimeError};
+pub use server::{ServeError, serve};
