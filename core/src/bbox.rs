@@ -25,7 +25,11 @@ impl NormalizedBox {
     /// [`InvalidBox`] outside the grid or inverted.
     pub fn new(corners: [u16; 4]) -> Result<Self, InvalidBox> {
         let [x0, y0, x1, y1] = corners;
-        if x0 <= x1 && y0 <= y1 && x1 <= 1000 && y1 <= 1000 { Ok(Self(corners)) } else { Err(InvalidBox(corners)) }
+        if x0 <= x1 && y0 <= y1 && x1 <= 1000 && y1 <= 1000 {
+            Ok(Self(corners))
+        } else {
+            Err(InvalidBox(corners))
+        }
     }
 
     /// `[x0, y0, x1, y1]`, 0..=1000.
@@ -109,13 +113,13 @@ impl BoxRule {
     ///
     /// What lies outside the page is clamped to its edge; swapped corners are put right.
     pub fn normalize(&self, page: Page, boxes: &[[f64; 4]]) -> Vec<NormalizedBox> {
-        let extent = |axis: usize| {
-            boxes.iter().flat_map(|b| [b[axis], b[axis + 2]]).fold(0.0f64, f64::max)
-        };
+        let extent = |axis: usize| boxes.iter().flat_map(|b| [b[axis], b[axis + 2]]).fold(0.0f64, f64::max);
         let known = |size: Option<f64>| size.filter(|s| s.is_finite() && *s > 0.0);
         let (page_width, page_height) = (known(page.width), known(page.height));
         let (width, height) = match self.scale {
-            BoxScale::PageSize => (page_width.unwrap_or_else(|| extent(0)), page_height.unwrap_or_else(|| extent(1))),
+            BoxScale::PageSize => {
+                (page_width.unwrap_or_else(|| extent(0)), page_height.unwrap_or_else(|| extent(1)))
+            }
             BoxScale::Extents => (extent(0), extent(1)),
         };
         let flip = page.origin != self.origin;

@@ -142,12 +142,18 @@ impl Certificate {
         let rate = self.label_flips as f64 / self.words.max(1) as f64;
         if !within(rate, self.limits.max_flip_rate) {
             let (flips, words) = (self.label_flips, self.words);
-            return Some(format!("{flips} of {words} labels flip, above {:.2} %", self.limits.max_flip_rate * 100.0));
+            return Some(format!(
+                "{flips} of {words} labels flip, above {:.2} %",
+                self.limits.max_flip_rate * 100.0
+            ));
         }
         if let (Some(reference), Some(f1)) = (self.f1_reference, self.f1)
             && !within(reference - f1, self.limits.max_f1_drop)
         {
-            return Some(format!("F1 falls from {reference:.4} to {f1:.4}, more than {}", self.limits.max_f1_drop));
+            return Some(format!(
+                "F1 falls from {reference:.4} to {f1:.4}, more than {}",
+                self.limits.max_f1_drop
+            ));
         }
         None
     }
@@ -164,7 +170,9 @@ pub enum BundleError {
     #[error("manifest.json: format_version {0}, but this program reads {FORMAT_VERSION}")]
     Version(u32),
     /// The encoding in the manifest is not the one that was fingerprinted.
-    #[error("manifest.json: the encoding's fingerprint is {found}, but {expected} is recorded: it was changed by hand")]
+    #[error(
+        "manifest.json: the encoding's fingerprint is {found}, but {expected} is recorded: it was changed by hand"
+    )]
     Fingerprint {
         /// Recorded.
         expected: String,

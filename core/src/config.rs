@@ -167,10 +167,18 @@ impl ModelConfig {
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return fail("hidden_size", self.hidden_size.to_string(), "must be a multiple of num_attention_heads");
+            return fail(
+                "hidden_size",
+                self.hidden_size.to_string(),
+                "must be a multiple of num_attention_heads",
+            );
         }
         if !(3..=1 << 20).contains(&self.max_position_embeddings) {
-            return fail("max_position_embeddings", self.max_position_embeddings.to_string(), "must be at least 3");
+            return fail(
+                "max_position_embeddings",
+                self.max_position_embeddings.to_string(),
+                "must be at least 3",
+            );
         }
         if !(1001..=1 << 20).contains(&self.max_2d_position_embeddings) {
             let value = self.max_2d_position_embeddings.to_string();
@@ -188,7 +196,11 @@ impl ModelConfig {
             }
         }
         if !matches!(self.model_type.as_str(), "layoutlm" | "bert") {
-            return fail("model_type", self.model_type.clone(), "only `layoutlm` (v1) and `bert` are supported");
+            return fail(
+                "model_type",
+                self.model_type.clone(),
+                "only `layoutlm` (v1) and `bert` are supported",
+            );
         }
         Ok(())
     }

@@ -69,7 +69,8 @@ impl Encoder {
         let raw: Vec<[f64; 4]> = receipt.words.iter().map(|w| w.bbox).collect();
         let boxes = self.encoding.box_rule.normalize(receipt.page(), &raw);
         let order = self.encoding.reading_order.sort(&boxes, self.encoding.box_rule.origin);
-        let texts: Vec<&str> = order.iter().filter_map(|&i| receipt.words.get(i)).map(|w| w.text.as_str()).collect();
+        let texts: Vec<&str> =
+            order.iter().filter_map(|&i| receipt.words.get(i)).map(|w| w.text.as_str()).collect();
         let tokens = self.tokenizer.tokenize(&texts)?;
         let windows = self
             .encoding

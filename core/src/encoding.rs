@@ -80,7 +80,9 @@ pub struct Encoding {
 #[non_exhaustive]
 pub enum EncodingError {
     /// The tokenizer is not the one the encoding was made with.
-    #[error("the tokenizer's sha256 is {found}, but the encoding was made with {expected}: use its tokenizer.json")]
+    #[error(
+        "the tokenizer's sha256 is {found}, but the encoding was made with {expected}: use its tokenizer.json"
+    )]
     Tokenizer {
         /// Hash in the encoding.
         expected: String,

@@ -42,7 +42,8 @@ impl GoldReceipt {
     /// [`PredictError::Tokenize`].
     pub fn new(encoder: &Encoder, receipt: &Receipt, status: ValidationStatus) -> Result<Self, PredictError> {
         let encoded = encoder.encode(receipt)?;
-        let sources = encoded.order.iter().filter_map(|&i| receipt.words.get(i)).map(|w| w.label_with(status));
+        let sources =
+            encoded.order.iter().filter_map(|&i| receipt.words.get(i)).map(|w| w.label_with(status));
         let tags = encoder.encoding().scheme.bio(sources).iter().map(ToString::to_string).collect();
         Ok(Self { key: receipt.key(), encoded, tags })
     }

@@ -9,9 +9,28 @@ use serde::{Deserialize, Serialize};
 
 /// The labels the receipt database knows.
 pub const CORE_LABELS: [&str; 22] = [
-    "MERCHANT_NAME", "STORE_HOURS", "PHONE_NUMBER", "WEBSITE", "LOYALTY_ID", "ADDRESS_LINE", "DATE", "TIME",
-    "PAYMENT_METHOD", "COUPON", "DISCOUNT", "PRODUCT_NAME", "QUANTITY", "UNIT_PRICE", "LINE_TOTAL", "SUBTOTAL",
-    "TAX", "TIP", "GRAND_TOTAL", "CHANGE", "CASH_BACK", "REFUND",
+    "MERCHANT_NAME",
+    "STORE_HOURS",
+    "PHONE_NUMBER",
+    "WEBSITE",
+    "LOYALTY_ID",
+    "ADDRESS_LINE",
+    "DATE",
+    "TIME",
+    "PAYMENT_METHOD",
+    "COUPON",
+    "DISCOUNT",
+    "PRODUCT_NAME",
+    "QUANTITY",
+    "UNIT_PRICE",
+    "LINE_TOTAL",
+    "SUBTOTAL",
+    "TAX",
+    "TIP",
+    "GRAND_TOTAL",
+    "CHANGE",
+    "CASH_BACK",
+    "REFUND",
 ];
 
 /// Why labels were refused.
@@ -254,12 +273,14 @@ impl LabelScheme {
     /// # Errors
     /// [`LabelError::ContradictoryMerge`] when a label has two targets, [`LabelError::UnknownLabel`] for an allowed
     /// name that is neither a merge target nor in `known`.
-    pub fn new(merges: Merges, allowed: Option<Vec<String>>, known: &BTreeSet<String>) -> Result<Self, LabelError> {
+    pub fn new(
+        merges: Merges,
+        allowed: Option<Vec<String>>,
+        known: &BTreeSet<String>,
+    ) -> Result<Self, LabelError> {
         let upper = |s: &str| s.trim().to_uppercase();
-        let merges: Merges = merges
-            .into_iter()
-            .map(|(t, s)| (upper(&t), s.iter().map(|l| upper(l)).collect()))
-            .collect();
+        let merges: Merges =
+            merges.into_iter().map(|(t, s)| (upper(&t), s.iter().map(|l| upper(l)).collect())).collect();
         refuse_contradictions(&merges)?;
         let allowed = allowed
             .map(|names| {

@@ -17,6 +17,7 @@ pub mod evaluate;
 pub mod label;
 pub mod metrics;
 pub mod predict;
+pub mod probe;
 pub mod reading_order;
 pub mod receipt;
 pub mod tokenize;

@@ -173,7 +173,12 @@ pub fn label(
     }
     rows.sort_by_key(|(index, _)| *index);
     let words = rows.into_iter().map(|(_, word)| word).collect();
-    Ok(ReceiptPrediction { image_id: receipt.image_id.clone(), receipt_id: receipt.receipt_id, words, entities })
+    Ok(ReceiptPrediction {
+        image_id: receipt.image_id.clone(),
+        receipt_id: receipt.receipt_id,
+        words,
+        entities,
+    })
 }
 
 /// Encodes, classifies and labels one receipt. Probabilities are filled in; drop them where nobody asked.

@@ -132,7 +132,10 @@ impl Receipt {
         }
         for (name, size) in [("width", self.width), ("height", self.height)] {
             if size.is_some_and(|s| !(s.is_finite() && s > 0.0)) {
-                return fail(name.into(), format!("{} is no page size; expected a number above 0", size.unwrap_or(0.0)));
+                return fail(
+                    name.into(),
+                    format!("{} is no page size; expected a number above 0", size.unwrap_or(0.0)),
+                );
             }
         }
         let mut seen = BTreeSet::new();
@@ -144,7 +147,11 @@ impl Receipt {
                 let (l, w) = (word.line_id, word.word_id);
                 return fail(format!("words[{i}].word_id"), format!("line_id {l}, word_id {w} occurs twice"));
             }
-            if word.label.as_deref().is_some_and(|l| l.is_empty() || l.starts_with("B-") || l.starts_with("I-")) {
+            if word
+                .label
+                .as_deref()
+                .is_some_and(|l| l.is_empty() || l.starts_with("B-") || l.starts_with("I-"))
+            {
                 let reason = "expected O or an entity type without B-/I- prefix".to_string();
                 return fail(format!("words[{i}].label"), reason);
             }
@@ -204,7 +211,8 @@ pub fn read_jsonl(mut reader: impl BufRead, file: &str, bad: BadLines) -> Result
     for line in 1.. {
         let at = |error| BadLine { file: file.into(), line, error };
         buffer.clear();
-        let read = reader.read_until(b'\n', &mut buffer).map_err(|e| at(ReceiptError::Json(e.to_string())))?;
+        let read =
+            reader.read_until(b'\n', &mut buffer).map_err(|e| at(ReceiptError::Json(e.to_string())))?;
         if read == 0 {
             break;
         }
@@ -267,7 +275,8 @@ mod tests {
 
     #[test]
     fn only_labels_of_the_wanted_status_train() {
-        let r = Receipt::from_json(&GOOD.replace("\"label\"", "\"validation_status\":\"PENDING\",\"label\"")).unwrap();
+        let r = Receipt::from_json(&GOOD.replace("\"label\"", "\"validation_status\":\"PENDING\",\"label\""))
+            .unwrap();
         assert_eq!(r.words[0].label_with(ValidationStatus::Valid), "O");
         assert_eq!(r.words[0].label_with(ValidationStatus::Pending), "DATE");
     }

@@ -13,7 +13,9 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{AddedToken, InputSequence, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
+use tokenizers::{
+    AddedToken, InputSequence, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+};
 
 use crate::bbox::NormalizedBox;
 use crate::encoding::sha256_hex;
@@ -107,7 +109,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizeError`] for a malformed file or a vocabulary without BERT's special tokens.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TokenizeError> {
-        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| TokenizeError::Json(e.to_string()))?;
+        let inner =
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| TokenizeError::Json(e.to_string()))?;
         Self::wrap(inner)
     }
 
@@ -121,7 +124,11 @@ impl Tokenizer {
         for (line, token) in text.lines().enumerate() {
             let token = token.trim_end_matches('\r').to_string();
             if let Some(first) = vocab.insert(token.clone(), line as u32) {
-                return Err(vocab_error(format!("line {}: {token:?} is already on line {}", line + 1, first + 1)));
+                return Err(vocab_error(format!(
+                    "line {}: {token:?} is already on line {}",
+                    line + 1,
+                    first + 1
+                )));
             }
         }
         let known = |token: &'static str| {
@@ -207,7 +214,7 @@ impl Tokenizer {
     pub fn tokenize(&self, words: &[&str]) -> Result<Tokens, TokenizeError> {
         let encoding = self
             .inner
-            .encode_fast(InputSequence::from(words), false)
+            .encode(InputSequence::from(words), false)
             .map_err(|e| TokenizeError::Encode(e.to_string()))?;
         let mut starts = vec![0; words.len() + 1];
         for word in encoding.get_word_ids().iter().flatten() {
@@ -278,7 +285,15 @@ mod tests {
 
     #[test]
     fn a_vocabulary_without_special_tokens_or_with_repeats_is_refused() {
-        assert_eq!(Tokenizer::from_vocab("a\nb\n", true).unwrap_err(), TokenizeError::MissingSpecial("[PAD]"));
-        assert!(Tokenizer::from_vocab(&format!("{VOCAB}total\n"), true).unwrap_err().to_string().contains("line 11"));
+        assert_eq!(
+            Tokenizer::from_vocab("a\nb\n", true).unwrap_err(),
+            TokenizeError::MissingSpecial("[PAD]")
+        );
+        assert!(
+            Tokenizer::from_vocab(&format!("{VOCAB}total\n"), true)
+                .unwrap_err()
+                .to_string()
+                .contains("line 11")
+        );
     }
 }

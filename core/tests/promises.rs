@@ -49,19 +49,29 @@ fn receipt() -> impl Strategy<Value = Receipt> {
     let word = (text, [coordinate.clone(), coordinate.clone(), coordinate.clone(), coordinate]);
     let size = prop_oneof![Just(None), (1.0..3000.0f64).prop_map(Some)];
     let origin = prop_oneof![Just(Origin::TopLeft), Just(Origin::BottomLeft)];
-    (prop::collection::vec(word, 0..60), size.clone(), size, origin).prop_map(|(words, width, height, origin)| {
-        let words = words.into_iter().enumerate().map(|(i, (text, bbox))| Word {
-            line_id: i as u32 / 4,
-            word_id: i as u32,
-            text,
-            bbox,
-            label: None,
-            validation_status: Default::default(),
-            source_label: None,
-            entity_id: None,
-        });
-        Receipt { image_id: "r".into(), receipt_id: 1, width, height, origin, merchant: None, words: words.collect() }
-    })
+    (prop::collection::vec(word, 0..60), size.clone(), size, origin).prop_map(
+        |(words, width, height, origin)| {
+            let words = words.into_iter().enumerate().map(|(i, (text, bbox))| Word {
+                line_id: i as u32 / 4,
+                word_id: i as u32,
+                text,
+                bbox,
+                label: None,
+                validation_status: Default::default(),
+                source_label: None,
+                entity_id: None,
+            });
+            Receipt {
+                image_id: "r".into(),
+                receipt_id: 1,
+                width,
+                height,
+                origin,
+                merchant: None,
+                words: words.collect(),
+            }
+        },
+    )
 }
 
 fn any_encoder() -> impl Strategy<Value = Encoder> {
@@ -69,10 +79,12 @@ fn any_encoder() -> impl Strategy<Value = Encoder> {
     let scale = prop_oneof![Just(BoxScale::PageSize), Just(BoxScale::Extents)];
     let origin = prop_oneof![Just(Origin::TopLeft), Just(Origin::BottomLeft)];
     let decoding = prop_oneof![Just(Decoding::Argmax), Just(Decoding::Bio)];
-    (order, scale, origin, 1usize..30, 1usize..30, 3usize..80, decoding).prop_map(|(o, scale, origin, a, b, len, d)| {
-        let window = WindowRule { size: a.max(b), stride: a.min(b), max_length: len };
-        encoder(o, BoxRule { scale, origin }, window, d)
-    })
+    (order, scale, origin, 1usize..30, 1usize..30, 3usize..80, decoding).prop_map(
+        |(o, scale, origin, a, b, len, d)| {
+            let window = WindowRule { size: a.max(b), stride: a.min(b), max_length: len };
+            encoder(o, BoxRule { scale, origin }, window, d)
+        },
+    )
 }
 
 proptest! {
@@ -135,7 +147,8 @@ fn a_word_in_two_windows_gets_the_mean_of_its_probabilities() {
     }
     let words = (0..3).map(|i| format!(r#"{{"line_id":0,"word_id":{i},"text":"x","box":[0,0,1,1]}}"#));
     let words: Vec<String> = words.collect();
-    let receipt = Receipt::from_json(&format!(r#"{{"image_id":"a","words":[{}]}}"#, words.join(","))).unwrap();
+    let receipt =
+        Receipt::from_json(&format!(r#"{{"image_id":"a","words":[{}]}}"#, words.join(","))).unwrap();
     let p = predict(&encoder, &ByWindow, &receipt).unwrap();
     let (strong, weak) = (9f64.exp(), 3f64.exp());
     let expected = (strong / (strong + 4.0) + 1.0 / (weak + 4.0)) / 2.0;

@@ -1,11 +1,11 @@
 //! `evaluate`: what a model is worth on labelled receipts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use layoutlm_core::evaluate::{Evaluation, GoldReceipt, evaluate};
-use layoutlm_core::receipt::ValidationStatus;
+use layoutlm_core::receipt::{Receipt, ValidationStatus};
 
-use super::model::{Engine, Model};
+use super::model::{EngineArgs, Model};
 use super::receipts::read;
 use crate::exit::usage;
 use crate::progress;
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long)]
     skip_bad_lines: bool,
     #[command(flatten)]
-    engine: Engine,
+    engine: EngineArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -47,14 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if receipts.is_empty() {
         return Err(usage(anyhow::anyhow!("{}: no receipts", path.display())));
     }
-    let model = Model::open(&args.model, &args.engine)?;
-    let gold: Vec<GoldReceipt> = receipts
-        .iter()
-        .map(|r| GoldReceipt::new(&model.encoder, r, ValidationStatus::Valid))
-        .collect::<Result<_, _>>()?;
-    let bar = progress::bar(gold.len() as u64, "receipts");
-    let result = evaluate(&model.encoder, model.classifier.as_ref(), &gold, &|done| bar.set_position(done as u64))?;
-    bar.finish_and_clear();
+    let result = score(&args.model, &receipts, &args.engine)?;
     match args.output {
         Output::Json => print_json(&result),
         Output::Text => {
@@ -62,6 +55,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Labels and scores receipts with a checkpoint or bundle.
+pub fn score(model: &Path, receipts: &[Receipt], engine: &EngineArgs) -> anyhow::Result<Evaluation> {
+    let model = Model::open(model, engine)?;
+    let gold: Vec<GoldReceipt> = receipts
+        .iter()
+        .map(|r| GoldReceipt::new(&model.encoder, r, ValidationStatus::Valid))
+        .collect::<Result<_, _>>()?;
+    let bar = progress::bar(gold.len() as u64, "receipts");
+    let result = evaluate(&model.encoder, model.classifier.as_ref(), &gold, &|done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok(result)
 }
 
 #[allow(clippy::print_stdout)] // Machine-readable results are stdout's purpose.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use layoutlm_core::predict::predict;
 
-use super::model::{Engine, Model};
+use super::model::{EngineArgs, Model};
 use super::receipts::{JsonLines, read};
 use crate::exit::Interrupted;
 use crate::{interrupt, progress};
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long)]
     skip_bad_lines: bool,
     #[command(flatten)]
-    engine: Engine,
+    engine: EngineArgs,
 }
 
 /// Runs the command.

@@ -219,18 +219,19 @@ fn known_labels(receipts: &[Receipt]) -> BTreeSet<String> {
 
 /// Takes the data's own validation split, or the keys given, or splits by seed.
 fn divide(args: &Args, dataset: data::Dataset) -> anyhow::Result<TrainData> {
-    let data::Dataset { mut train, validation, source, .. } = dataset;
+    let source = dataset.description();
+    let data::Dataset { mut train, validation, .. } = dataset;
     let (validation, frozen) = match (&args.val_keys, validation) {
         (Some(file), given) => {
             train.extend(given.unwrap_or_default());
-            let keys = data::ValidationKeys::read(file).map_err(usage)?;
+            let keys = data::read_keys(file, data::KeyFile::Validation).map_err(usage)?;
             let split = data::split_by_keys(train, &keys).map_err(usage)?;
             train = split.train;
             (split.validation, Some(file.display().to_string()))
         }
         (None, Some(validation)) => (validation, Some(format!("{source} (its own validation split)"))),
         (None, None) => {
-            let split = data::split_by_seed(train, args.seed);
+            let split = data::split_by_seed(train, args.seed).map_err(usage)?;
             train = split.train;
             (split.validation, None)
         }

@@ -161,7 +161,8 @@ impl TrainConfig {
     /// # Errors
     /// The first [`InvalidConfig`] found, with the option's name.
     pub fn check(&self) -> Result<(), InvalidConfig> {
-        let fail = |flag, value: String, reason: &str| Err(InvalidConfig { flag, value, reason: reason.into() });
+        let fail =
+            |flag, value: String, reason: &str| Err(InvalidConfig { flag, value, reason: reason.into() });
         if !valid_job_name(&self.job_name) {
             let reason = "use letters, digits, '.', '_' and '-', not starting with '.'; it names a folder";
             return fail("--job-name", format!("{:?}", self.job_name), reason);
@@ -180,7 +181,12 @@ impl TrainConfig {
         let positive = |v: f64| v.is_finite() && v > 0.0;
         for (flag, value, good, reason) in [
             ("--lr", self.learning_rate, positive(self.learning_rate), "must be above 0"),
-            ("--warmup-ratio", self.warmup_ratio, (0.0..=1.0).contains(&self.warmup_ratio), "must be between 0 and 1"),
+            (
+                "--warmup-ratio",
+                self.warmup_ratio,
+                (0.0..=1.0).contains(&self.warmup_ratio),
+                "must be between 0 and 1",
+            ),
             ("--weight-decay", self.weight_decay, self.weight_decay >= 0.0, "must not be negative"),
             ("--max-grad-norm", self.max_grad_norm, self.max_grad_norm > 0.0, "must be above 0"),
             (

@@ -4,10 +4,17 @@
 //! logits and, for training, keeps what [`model::TrainPass::backward`] needs. Gradients land in the model's own
 //! buffers, from which [`optim::AdamW`] steps. Nothing here touches the network or the cloud.
 
+pub mod batching;
+pub mod config;
+pub mod data;
 pub mod files;
 pub mod loss;
+pub mod machine;
 pub mod model;
+pub mod model_folder;
 mod ops;
 pub mod optim;
 mod random;
+pub mod run;
+pub mod train;
 pub mod weights;

@@ -151,9 +151,8 @@ fn default_encoding(folder: &Path, tokenizer: &Tokenizer) -> Result<Encoding, Bo
 fn stored_scheme(folder: &Path, labels: &LabelSet) -> Result<LabelScheme, LabelError> {
     let read = |p: PathBuf| serde_json::from_str::<Value>(&std::fs::read_to_string(p).ok()?).ok();
     let run = read(folder.join("run.json")).or_else(|| read(folder.parent()?.join("run.json")));
-    let merges: Merges = run
-        .and_then(|r| serde_json::from_value(r.get("label_merges")?.clone()).ok())
-        .unwrap_or_default();
+    let merges: Merges =
+        run.and_then(|r| serde_json::from_value(r.get("label_merges")?.clone()).ok()).unwrap_or_default();
     let types: Vec<String> = labels.entities().into_iter().map(String::from).collect();
     let known = types.iter().cloned().collect();
     LabelScheme::new(merges, Some(types), &known)

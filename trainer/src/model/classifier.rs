@@ -1,23 +1,39 @@
 //! The candle model behind the seam that evaluation, the exporter's proof and the server share.
 
+use std::borrow::Borrow;
+use std::path::Path;
+
+use candle_core::Device;
 use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
 use layoutlm_core::window::Window;
 
 use super::{LayoutLm, ModelError, PackedBatch};
+use crate::weights::{Checkpoint, LoadOptions};
 
-/// Labels windows with a [`LayoutLm`], several per pass.
+/// Labels windows with a [`LayoutLm`], owned or borrowed, several per pass.
 #[derive(Debug)]
-pub struct CandleClassifier<'m> {
-    model: &'m LayoutLm,
+pub struct CandleClassifier<M = LayoutLm> {
+    model: M,
     token_budget: usize,
 }
 
-impl<'m> CandleClassifier<'m> {
+impl CandleClassifier<LayoutLm> {
+    /// Loads a checkpoint folder with a classification head onto the CPU.
+    ///
+    /// # Errors
+    /// [`ModelError::Weights`] names the file or tensor that is missing or wrong.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let checkpoint = Checkpoint::load(folder, LoadOptions::default())?;
+        Ok(Self::new(LayoutLm::new(checkpoint.config, checkpoint.weights, &Device::Cpu)?))
+    }
+}
+
+impl<M: Borrow<LayoutLm>> CandleClassifier<M> {
     /// Tokens per pass when nothing else is said.
     pub const DEFAULT_TOKEN_BUDGET: usize = 4096;
 
     /// Wraps a model.
-    pub fn new(model: &'m LayoutLm) -> Self {
+    pub fn new(model: M) -> Self {
         Self { model, token_budget: Self::DEFAULT_TOKEN_BUDGET }
     }
 
@@ -29,15 +45,15 @@ impl<'m> CandleClassifier<'m> {
 
     fn pass(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ModelError> {
         let batch = PackedBatch::pack(windows);
-        let mut flat = self.model.forward(&batch)?.flatten_all()?.to_vec1::<f32>()?.into_iter();
-        let classes = self.model.num_labels();
+        let mut flat = self.model.borrow().forward(&batch)?.flatten_all()?.to_vec1::<f32>()?.into_iter();
+        let classes = self.model.borrow().num_labels();
         Ok(windows.iter().map(|w| flat.by_ref().take(w.len() * classes).collect()).collect())
     }
 }
 
-impl TokenClassifier for CandleClassifier<'_> {
+impl<M: Borrow<LayoutLm> + Send + Sync> TokenClassifier for CandleClassifier<M> {
     fn num_labels(&self) -> usize {
-        self.model.num_labels()
+        self.model.borrow().num_labels()
     }
 
     fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {

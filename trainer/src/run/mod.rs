@@ -3,5 +3,10 @@
 mod checkpoint;
 mod record;
 
-pub use checkpoint::{BestCheckpoint, RunError, State, checkpoints, load_state, prune, remove_strays, save, save_best};
-pub use record::{Comparability, EpochMetrics, EpochsRecord, RunRecord, SplitMetadata, SplitCounts, split_counts};
+pub use checkpoint::{
+    BestCheckpoint, RunError, State, checkpoints, load_state, prune, remove_strays, save, save_best,
+};
+pub use record::{
+    Comparability, EpochMetrics, EpochsRecord, RunRecord, SplitCounts, SplitMetadata, legacy_configs,
+    split_counts,
+};

@@ -1,0 +1,82 @@
+//! Why a run did not start or did not go on.
+
+use layoutlm_core::encoder::EncoderError;
+use layoutlm_core::evaluate::EvaluateError;
+use layoutlm_core::label::LabelError;
+use layoutlm_core::predict::PredictError;
+use layoutlm_core::tokenize::TokenizeError;
+
+use crate::config::InvalidConfig;
+use crate::files::FileError;
+use crate::model::ModelError;
+use crate::model_folder::FolderError;
+use crate::run::RunError;
+use crate::weights::WeightsError;
+
+/// Why a run did not start or did not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// An option no run can work with.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// There is nothing to learn.
+    #[error("{0}")]
+    NothingToLearn(String),
+    /// The start's tokenizer and weights do not belong together.
+    #[error(
+        "the tokenizer has {tokens} tokens, but the model's table only {rows} rows: they do not belong together"
+    )]
+    Vocabulary {
+        /// Ids of the tokenizer.
+        tokens: usize,
+        /// Rows of the embedding table.
+        rows: usize,
+    },
+    /// The loss or gradient became NaN or infinite.
+    #[error(
+        "step {step}: the loss is {loss}; the batch's receipts are in {saved}; a lower --lr or more --warmup-ratio \
+         usually helps"
+    )]
+    NotFinite {
+        /// The step.
+        step: u64,
+        /// What was computed.
+        loss: f64,
+        /// The file with the batch.
+        saved: String,
+    },
+    /// Worker threads could not be started.
+    #[error("worker threads: {0}")]
+    Threads(String),
+    /// Labels or merges.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenize(#[from] TokenizeError),
+    /// Encoding and tokenizer.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// Labelling validation receipts.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
+    /// Scoring validation receipts.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The network.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// First weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The start's folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The run's folder.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
