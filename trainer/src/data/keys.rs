@@ -51,7 +51,8 @@ pub fn read_keys(path: &Path, kind: KeyFile) -> Result<BTreeSet<String>, DataErr
 /// What is wrong with it, and what is expected.
 pub fn parse_keys(text: &str, kind: KeyFile) -> Result<BTreeSet<String>, String> {
     let field = kind.field();
-    let expected = format!("expected {{\"{field}\": [\"<image_id>#<receipt_id:05>\", …]}} or a bare array of such keys");
+    let expected =
+        format!("expected {{\"{field}\": [\"<image_id>#<receipt_id:05>\", …]}} or a bare array of such keys");
     let value: Value = serde_json::from_str(text).map_err(|e| format!("{e}; {expected}"))?;
     let list = match &value {
         Value::Array(list) => list,
@@ -82,7 +83,8 @@ mod tests {
 
     #[test]
     fn both_forms_are_read_and_everything_else_is_refused_with_what_was_expected() {
-        let keys = parse_keys(r#"{"val_receipt_keys":["b#00001","a#00001"],"note":1}"#, KeyFile::Validation).unwrap();
+        let keys = parse_keys(r#"{"val_receipt_keys":["b#00001","a#00001"],"note":1}"#, KeyFile::Validation)
+            .unwrap();
         assert_eq!(keys.into_iter().collect::<Vec<_>>(), ["a#00001", "b#00001"]);
         assert_eq!(parse_keys(r#"["a#00001"]"#, KeyFile::AllowList).unwrap().len(), 1);
         for bad in ["", "[]", "7", "[7]", r#"{"receipt_keys":["a"]}"#, r#"{"val_receipt_keys":"a"}"#] {

@@ -80,11 +80,12 @@ impl Dataset {
 
     /// Adds another data set's receipts part by part.
     fn append(&mut self, other: Self) {
-        let join = |ours: &mut Option<Vec<Receipt>>, theirs: Option<Vec<Receipt>>| match (ours.as_mut(), theirs) {
-            (Some(ours), Some(theirs)) => ours.extend(theirs),
-            (None, theirs) => *ours = theirs,
-            (Some(_), None) => {}
-        };
+        let join =
+            |ours: &mut Option<Vec<Receipt>>, theirs: Option<Vec<Receipt>>| match (ours.as_mut(), theirs) {
+                (Some(ours), Some(theirs)) => ours.extend(theirs),
+                (None, theirs) => *ours = theirs,
+                (Some(_), None) => {}
+            };
         self.train.extend(other.train);
         join(&mut self.validation, other.validation);
         join(&mut self.test, other.test);
@@ -193,7 +194,9 @@ pub fn check_disjoint(train: &[Receipt], held_out: &[Receipt], part: &'static st
     let shared: std::collections::BTreeSet<String> =
         held_out.iter().map(Receipt::key).filter(|key| known.contains(key)).collect();
     match shared.first() {
-        Some(example) => Err(DataError::SharedReceipts { part, count: shared.len(), example: example.clone() }),
+        Some(example) => {
+            Err(DataError::SharedReceipts { part, count: shared.len(), example: example.clone() })
+        }
         None => Ok(()),
     }
 }

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn receipts_of_unknown_merchants_stay_apart() {
-        let all: Vec<Receipt> = [r#"{"image_id":"a","words":[]}"#, r#"{"image_id":"b","words":[]}"#].map(receipt).into();
+        let all: Vec<Receipt> =
+            [r#"{"image_id":"a","words":[]}"#, r#"{"image_id":"b","words":[]}"#].map(receipt).into();
         assert_eq!(merchant_groups(&all).len(), 2);
     }
 }

@@ -6,6 +6,9 @@ mod load;
 mod merchant;
 mod python_random;
 mod split;
+mod synth;
+mod vocab;
+mod wordpieces;
 
 pub use error::DataError;
 pub use keys::{KeyFile, keys_hash, parse_keys, read_keys};
@@ -13,6 +16,8 @@ pub use load::{Dataset, Source, check_disjoint, load};
 pub use merchant::{merchant_groups, merchant_key, merchant_of};
 pub use python_random::PythonRandom;
 pub use split::{
-    Split, SplitInfo, SplitSource, given_split, merchants_by_side, split_by_keys, split_by_merchant, split_by_seed,
-    split_keys,
+    Split, SplitInfo, SplitSource, given_split, merchants_by_side, split_by_keys, split_by_merchant,
+    split_by_seed, split_keys,
 };
+pub use synth::{SynthSize, synth_vocab, synthesize, synthesize_splits};
+pub use vocab::build_vocab;

@@ -99,7 +99,9 @@ pub fn split_by_keys(receipts: Vec<Receipt>, keys: &BTreeSet<String>) -> Result<
         return Err(DataError::Split(reason));
     }
     if split.train.is_empty() {
-        return Err(DataError::Split(format!("the validation keys name all {total} receipts, none is left to train on")));
+        return Err(DataError::Split(format!(
+            "the validation keys name all {total} receipts, none is left to train on"
+        )));
     }
     Ok(split)
 }
@@ -142,14 +144,17 @@ pub fn given_split(train: Vec<Receipt>, validation: Vec<Receipt>) -> Result<Spli
     check_disjoint(&train, &validation, "validation")?;
     if train.is_empty() || validation.is_empty() {
         let (t, v) = (train.len(), validation.len());
-        return Err(DataError::Split(format!("{t} receipts to train on and {v} to validate on; both need one")));
+        return Err(DataError::Split(format!(
+            "{t} receipts to train on and {v} to validate on; both need one"
+        )));
     }
     let info = info(&train, &validation, SplitSource::GivenSplit, 0);
     Ok(Split { train, validation, info })
 }
 
 fn cut(receipts: Vec<Receipt>, validation: &BTreeSet<String>, source: SplitSource, seed: u64) -> Split {
-    let (validation, train): (Vec<_>, Vec<_>) = receipts.into_iter().partition(|r| validation.contains(&r.key()));
+    let (validation, train): (Vec<_>, Vec<_>) =
+        receipts.into_iter().partition(|r| validation.contains(&r.key()));
     let info = info(&train, &validation, source, seed);
     Split { train, validation, info }
 }

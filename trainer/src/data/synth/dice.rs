@@ -10,7 +10,9 @@ impl Dice {
     /// The stream of a seed and a path of numbers, e.g. part and index.
     pub(super) fn new(seed: u64, path: &[u64]) -> Self {
         let mixed = path.iter().fold(seed ^ 0x51_7C_C1_B7_27_22_0A_95, |state, step| {
-            (state ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15)).rotate_left(23).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+            (state ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+                .rotate_left(23)
+                .wrapping_mul(0xBF58_476D_1CE4_E5B9)
         });
         Self(PythonRandom::new(mixed))
     }
