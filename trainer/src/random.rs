@@ -23,11 +23,6 @@ impl Stream {
         mix(self.0 ^ index.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    /// A 32-bit key, for kernels that hash on within a row.
-    pub(crate) fn key(self, index: u64) -> u32 {
-        (self.bits(index) >> 32) as u32
-    }
-
     /// Standard normal draw for `index` (Box–Muller over two uniforms of 53 and 11+ bits).
     pub(crate) fn normal(self, index: u64) -> f64 {
         let unit = |bits: u64| ((bits >> 11) as f64 + 0.5) * (1.0 / (1u64 << 53) as f64);

@@ -1,13 +1,17 @@
 //! LayoutLM v1 with a token-classification head: forward, and backward written out layer by layer.
 
 mod classifier;
+mod embeddings;
+mod encoder;
 mod error;
 mod layoutlm;
 mod packed;
 mod parameter;
+mod pass;
 
 pub use classifier::CandleClassifier;
 pub use error::ModelError;
-pub use layoutlm::{DropoutState, LayoutLm, TrainPass};
+pub use layoutlm::LayoutLm;
 pub use packed::{LabelledWindow, PackedBatch};
 pub use parameter::{Parameter, ParameterPart};
+pub use pass::{DropoutState, TrainPass};

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use candle_core::{DType, Device, Tensor};
 
 use super::ModelError;
+use crate::ops;
 use crate::weights::Array;
 
 /// A Hugging Face tensor inside a [`Parameter`].
@@ -133,6 +134,20 @@ impl Parameter {
         }
         add(sum, *filled, rows)?;
         *filled = true;
+        Ok(())
+    }
+
+    /// Empties the gradient; its buffer stays.
+    pub(crate) fn clear_gradient(&self) -> candle_core::Result<()> {
+        let mut gradient = self.lock_gradient();
+        let Gradient { sum, filled, rows } = &mut *gradient;
+        *filled = false;
+        if self.table {
+            if let Some(sum) = sum {
+                ops::clear_rows(sum, rows)?;
+            }
+            rows.fill(false);
+        }
         Ok(())
     }
 }
