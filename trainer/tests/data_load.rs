@@ -1,4 +1,5 @@
 //! `--data`: what is accepted, and what a refusal says.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, which may panic
 
 use std::path::{Path, PathBuf};
 

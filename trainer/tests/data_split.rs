@@ -1,4 +1,5 @@
 //! Splits that earlier runs can be compared by: CPython's draws, the recorded hashes, frozen keys, whole merchants.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, which may panic
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

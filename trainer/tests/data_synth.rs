@@ -1,4 +1,5 @@
 //! What the made-up receipts promise: repeatable, well formed, varied, and held-out merchants are new.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, which may panic
 
 use std::collections::{BTreeMap, BTreeSet};
 
