@@ -167,6 +167,14 @@ mod tests {
     }
 
     #[test]
+    fn the_default_mode_makes_something_of_end_single_and_untyped_tags() {
+        let tags = ["B-X", "S-X", "E-X", "I-X", "E-X", "E-X", "O", "E-X", "I-X", "S-X"];
+        let expected = [(0, 0), (1, 1), (2, 2), (3, 4), (5, 5), (7, 7), (8, 8), (9, 9)];
+        assert_eq!(found(&tags, Mode::Default), expected.map(|(first, last)| ("X", first, last)));
+        assert_eq!(found(&["O", "I", "I", "O", "E"], Mode::Default), [("_", 1, 2), ("_", 4, 4)]);
+    }
+
+    #[test]
     fn odd_tags_are_refused_by_name_and_place() {
         let e = spans(&["O", "S-X"], Mode::StrictIob2).unwrap_err();
         assert_eq!(e, MetricError::NotIob2 { sequence: 0, position: 1, tag: "S-X".into() });
