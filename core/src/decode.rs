@@ -210,6 +210,11 @@ mod tests {
     }
 
     #[test]
+    fn bio_gives_ties_to_the_lowest_id_too() {
+        assert_eq!(names(&[0.1, 0.3, 0.3, 0.3, 0.0].repeat(2), Decoding::Bio), ["B-A", "B-A"]);
+    }
+
+    #[test]
     fn bio_lets_no_entity_cross_a_word_without_tokens() {
         let rows = [[0.0, 1.0, 0.0, 0.0, 0.0], [0.0; 5], [0.2, 0.1, 0.0, 0.7, 0.0]].concat();
         assert_eq!(names(&rows, Decoding::Bio), ["B-A", "O", "O"]);
