@@ -1,4 +1,5 @@
 //! `layoutlm-cli`: one binary that puts the rooms together. It parses, converts and hands over; no logic of its own.
+#![allow(unreachable_pub)] // A binary hands nothing out.
 
 mod commands;
 mod exit;

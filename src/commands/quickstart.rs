@@ -156,7 +156,7 @@ fn serve_and_label(
                 layoutlm_inference::server::shutdown_signal().await;
             }
         };
-        Ok(runtime.block_on(serve(config, shutdown, move |address| drop(tell.send(address))))?)
+        Ok(runtime.block_on(serve(config, shutdown, move |address| _ = tell.send(address)))?)
     });
     let Ok(address) = told.recv_timeout(Duration::from_secs(60)) else {
         return Err(match server.is_finished().then(|| server.join()) {

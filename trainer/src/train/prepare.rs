@@ -1,6 +1,7 @@
 //! Everything a run needs before its first step: encoder, examples, model, optimiser, state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use candle_core::Device;
 use layoutlm_core::config::ModelConfig;
@@ -16,7 +17,7 @@ use super::{TrainData, TrainError};
 use crate::batching::{BatchRule, EpochPlan};
 use crate::config::{ClassWeights, InvalidConfig, Scratch, Start, TrainConfig};
 use crate::data::{build_vocab, keys_hash};
-use crate::files::FileError;
+use crate::files::{FileError, write_atomic};
 use crate::loss::{LossConfig, Normalization};
 use crate::model::LayoutLm;
 use crate::model_folder::{read_config, read_tokenizer};
@@ -70,6 +71,7 @@ impl Prepared {
         let run_dir = config.run_dir();
         std::fs::create_dir_all(&run_dir).map_err(FileError::at(&run_dir))?;
         remove_strays(&run_dir)?;
+        write_receipts(&run_dir.join("validation.jsonl"), &data.validation)?;
         let (model, optimizer, state, report) = resume_or_start(&config, &model_config, &encoder, settings)?;
         let record = record(&config, &encoder, &data, &examples, &validation, &report);
         let epochs = epochs_record(&record, &state);
@@ -93,6 +95,16 @@ impl Prepared {
     pub(super) fn total_steps(&self) -> u64 {
         self.schedule.total_steps
     }
+}
+
+/// Keeps the validation receipts beside the run: the exporter proves its graphs on them.
+fn write_receipts(path: &Path, receipts: &[Receipt]) -> Result<(), FileError> {
+    write_atomic(path, |f| {
+        receipts.iter().try_for_each(|receipt| {
+            serde_json::to_writer(&mut *f, receipt)?;
+            f.write_all(b"\n")
+        })
+    })
 }
 
 fn start_tokenizer(config: &TrainConfig, train: &[Receipt]) -> Result<Tokenizer, TrainError> {

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Holds what the programs write against independent Python peers: transformers, onnx.checker, onnxruntime.
+#
+# Uses the environment in $LAYOUTLM_PEERS, else makes one under target/peers. Without Python it says so and skips.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+shared="${LAYOUTLM_SHARED:-../shared}"
+peers="${LAYOUTLM_PEERS:-$PWD/target/peers}"
+cli=target/release/layoutlm-cli
+
+if ! command -v python3 >/dev/null; then
+  echo "SKIPPED: no python3, so nothing was compared with Python peers"
+  exit 0
+fi
+if [ ! -x "$peers/bin/python" ]; then
+  python3 -m venv "$peers"
+  "$peers/bin/pip" install -q numpy==2.4.6 onnx onnxruntime==1.31.1 safetensors transformers==4.57.6 torch
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+head -n 3 "$shared/data/wildreceipt/validation.jsonl" >"$work/receipts.jsonl"
+
+echo "== a trained checkpoint in transformers"
+"$cli" train --job-name peer --output-dir "$work/runs" --data "$work/receipts.jsonl" --no-frozen-val \
+  --pretrained "$shared/goldens/tiny" --epochs 1 --batch-size 2 --merge-amounts >/dev/null
+"$cli" encode --model "$work/runs/peer" --input "$work/receipts.jsonl" --output "$work/windows.jsonl"
+"$cli" export --checkpoint "$work/runs/peer" --output "$work/bundle" --variants fp32 >/dev/null
+"$peers/bin/python" tests/peers/check.py "$work/runs/peer/best" "$work/bundle" "$work/windows.jsonl"
