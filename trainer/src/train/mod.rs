@@ -7,6 +7,7 @@ mod error;
 mod examples;
 mod prepare;
 mod run_loop;
+mod scratch;
 
 pub use error::TrainError;
 pub use examples::{Example, encode_examples};

@@ -13,7 +13,7 @@ use layoutlm_core::receipt::Receipt;
 use layoutlm_core::tokenize::Tokenizer;
 
 use super::examples::{Example, encode_examples};
-use super::{TrainData, TrainError};
+use super::{TrainData, TrainError, scratch};
 use crate::batching::{BatchRule, EpochPlan};
 use crate::config::{ClassWeights, InvalidConfig, Scratch, Start, TrainConfig};
 use crate::data::{build_vocab, keys_hash};
@@ -26,7 +26,7 @@ use crate::run::{
     Comparability, EpochsRecord, RunError, RunRecord, SplitMetadata, State, checkpoints, legacy_configs,
     load_state, remove_strays, split_counts,
 };
-use crate::weights::{Checkpoint, LoadOptions, LoadReport, TensorOrigin, Weights};
+use crate::weights::{Checkpoint, LoadOptions, LoadReport, TensorOrigin};
 
 /// A run ready to step.
 pub(super) struct Prepared {
@@ -268,7 +268,7 @@ fn resume_or_start(
             (checkpoint.weights, checkpoint.report)
         }
         Start::Scratch(_) => {
-            let weights = Weights::random(model_config, labels.len(), config.seed);
+            let weights = scratch::weights(model_config, labels.len(), config.seed);
             let origins = weights.iter().map(|(name, _)| (name.clone(), TensorOrigin::Fresh)).collect();
             (weights, LoadReport(origins))
         }
