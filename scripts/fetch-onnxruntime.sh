@@ -34,8 +34,14 @@ esac
 
 hash_of() { sha256sum "$1" | cut -d' ' -f1; }
 
-library=$target/libonnxruntime.so.1
+library=$target/libonnxruntime.so.$VERSION
+link() {
+    ln -sf "libonnxruntime.so.$VERSION" "$target/libonnxruntime.so.1"
+    ln -sf libonnxruntime.so.1 "$target/libonnxruntime.so"
+}
+
 if [ -f "$library" ] && [ "$(hash_of "$library")" = "$sha" ]; then
+    link
     echo "ONNX Runtime $VERSION is in $target"
     exit 0
 fi
@@ -78,5 +84,5 @@ for notice in LICENSE ThirdPartyNotices.txt; do
     if [ -f "$work/$notice" ]; then mv "$work/$notice" "$target/$notice"; fi
 done
 mv "$work/library" "$library"
-ln -sf libonnxruntime.so.1 "$target/libonnxruntime.so"
+link
 echo "ONNX Runtime $VERSION ($arch) is in $target"

@@ -98,7 +98,8 @@ impl Bundle {
     /// [`OpenError`] naming the file and what is wrong with it.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let wrong = |source: BundleError| OpenError::Bundle { folder: folder.to_path_buf(), source };
-        let manifest = Manifest::from_json(&read_text(folder, MANIFEST_FILE).map_err(wrong)?).map_err(wrong)?;
+        let manifest =
+            Manifest::from_json(&read_text(folder, MANIFEST_FILE).map_err(wrong)?).map_err(wrong)?;
         for name in manifest.files.keys() {
             let found = hash_file(folder, name).map_err(wrong)?;
             manifest.check_hash(name, &found).map_err(wrong)?;

@@ -81,7 +81,11 @@ pub struct ServerConfig {
 
 fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "expected a number of seconds".to_string())?;
-    if (0.001..=86_400.0).contains(&value) { Ok(value) } else { Err("expected 0.001 to 86400 seconds".into()) }
+    if (0.001..=86_400.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("expected 0.001 to 86400 seconds".into())
+    }
 }
 
 impl ServerConfig {
@@ -150,7 +154,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_a_usage_error() {
-        for bad in [["--timeout-seconds", "nan"], ["--workers", "0"], ["--port", "70000"], ["--drain-seconds", "-1"]] {
+        for bad in
+            [["--timeout-seconds", "nan"], ["--workers", "0"], ["--port", "70000"], ["--drain-seconds", "-1"]]
+        {
             let args = ["x", "--bundle", "b", bad[0], bad[1]];
             assert!(Program::try_parse_from(args).is_err(), "{bad:?}");
         }

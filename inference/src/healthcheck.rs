@@ -31,8 +31,13 @@ pub enum HealthError {
 /// # Errors
 /// [`HealthError`] unless the answer is 200 within `timeout` per step.
 pub fn ask(address: SocketAddr, timeout: Duration) -> Result<(), HealthError> {
-    let status = status_line(address, timeout).map_err(|source| HealthError::Unreachable { address, source })?;
-    if status.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(HealthError::NotReady { address, status }) }
+    let status =
+        status_line(address, timeout).map_err(|source| HealthError::Unreachable { address, source })?;
+    if status.split(' ').nth(1) == Some("200") {
+        Ok(())
+    } else {
+        Err(HealthError::NotReady { address, status })
+    }
 }
 
 fn status_line(address: SocketAddr, timeout: Duration) -> std::io::Result<String> {
@@ -67,7 +72,8 @@ mod tests {
     fn only_200_is_ready() {
         let second = Duration::from_secs(5);
         ask(answering("HTTP/1.1 200 OK\r\n\r\n"), second).unwrap();
-        let text = ask(answering("HTTP/1.1 503 Service Unavailable\r\n\r\n"), second).unwrap_err().to_string();
+        let text =
+            ask(answering("HTTP/1.1 503 Service Unavailable\r\n\r\n"), second).unwrap_err().to_string();
         assert!(text.contains("not ready: HTTP/1.1 503"), "{text}");
     }
 

@@ -255,7 +255,9 @@ struct Failed;
 impl Task {
     fn do_unit(&self, unit: usize, run: &mut Run) -> Result<(), Failed> {
         let Some((receipt, index)) = self.units.get(unit).copied() else { return Ok(()) };
-        let Some(window) = self.encoded.get(receipt).and_then(|e| e.windows.get(index)) else { return Ok(()) };
+        let Some(window) = self.encoded.get(receipt).and_then(|e| e.windows.get(index)) else {
+            return Ok(());
+        };
         let started = Instant::now();
         {
             let mut progress = lock(&self.progress);

@@ -46,7 +46,8 @@ pub enum ReplayError {
 /// # Errors
 /// [`ReplayError::File`] or [`ReplayError::Probe`] with the tensor that is wrong.
 pub fn read_probe(path: &Path, classes: usize) -> Result<Vec<ProbeWindow>, ReplayError> {
-    let bytes = std::fs::read(path).map_err(|source| ReplayError::File { path: path.to_path_buf(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| ReplayError::File { path: path.to_path_buf(), source })?;
     Ok(probe::from_bytes(&bytes, classes)?)
 }
 

@@ -71,7 +71,8 @@ impl Runtime {
         if let Some(runtime) = LOADED.get() {
             return Ok(runtime.clone());
         }
-        let from_environment = std::env::var_os(LIBRARY_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let from_environment =
+            std::env::var_os(LIBRARY_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
         let runtime = match explicit.map(Path::to_path_buf).or(from_environment) {
             Some(path) => load_file(&named_file(&path)?)?,
             None => search()?,
@@ -84,11 +85,14 @@ impl Runtime {
         &self.library
     }
 
-    /// ONNX Runtime's version (`1.31.1`), or its whole build line where that can't be told.
+    /// ONNX Runtime's version as its file name has it (`libonnxruntime.so.1.31.1`), else its own build line.
     pub fn version(&self) -> String {
-        let info = ort::info();
-        let release = info.split("git-branch=rel-").nth(1).and_then(|rest| rest.split([',', ' ']).next());
-        release.unwrap_or(info).to_string()
+        let file = self.library.canonicalize().unwrap_or_else(|_| self.library.clone());
+        let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        match name.split_once(".so.").filter(|(_, version)| version.contains('.')) {
+            Some((_, version)) => version.to_string(),
+            None => ort::info().to_string(),
+        }
     }
 
     pub(crate) fn environment(&self) -> &Environment {
@@ -122,7 +126,8 @@ fn search() -> Result<Runtime, RuntimeError> {
     for name in NAMES {
         match load_file(Path::new(name)) {
             Ok(runtime) => return Ok(runtime),
-            Err(RuntimeError::Unusable { reason, .. }) if reason.contains("cannot open shared object file") => {}
+            Err(RuntimeError::Unusable { reason, .. })
+                if reason.contains("cannot open shared object file") => {}
             Err(error) => tried.push(without_way_out(&error)),
         }
     }

@@ -75,7 +75,10 @@ pub async fn serve(
     tracing::info!(in_hand = app.in_hand(), "draining");
     let _ = stop.send(true);
     if tokio::time::timeout(config.drain(), &mut serving).await.is_err() {
-        tracing::warn!(in_hand = app.in_hand(), "requests were still in hand when the time to drain was over");
+        tracing::warn!(
+            in_hand = app.in_hand(),
+            "requests were still in hand when the time to drain was over"
+        );
         serving.abort();
     }
     retire(&app).await;
@@ -83,7 +86,11 @@ pub async fn serve(
     outcome
 }
 
-async fn accept(listener: TcpListener, app: Arc<App>, mut stopped: watch::Receiver<bool>) -> std::io::Result<()> {
+async fn accept(
+    listener: TcpListener,
+    app: Arc<App>,
+    mut stopped: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     // Answers are written in one piece; waiting for more would only cost time.
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
@@ -107,7 +114,9 @@ fn load(config: ServerConfig) -> oneshot::Receiver<Result<Service, StartError>> 
 }
 
 /// What loading came to; never, once it was told.
-async fn finished(loading: &mut Option<oneshot::Receiver<Result<Service, StartError>>>) -> Result<Service, StartError> {
+async fn finished(
+    loading: &mut Option<oneshot::Receiver<Result<Service, StartError>>>,
+) -> Result<Service, StartError> {
     let Some(receiver) = loading else { return std::future::pending().await };
     let loaded = receiver.await;
     *loading = None;

@@ -16,9 +16,11 @@ import onnx
 import onnxruntime as ort
 from safetensors.numpy import load_file
 
-# Largest |Δlogit| on tokens; None: quantised, held to the share of changed labels below.
+# Largest |Δlogit| on tokens; None: quantised, held to the error below. Whether labels survive int8 is the exporter's own
+# certificate's business; a random model, as the golden one is, has no margins to speak of.
 TOLERANCE = {"fp32": 1e-4, "fused": 1e-4, "int8": None}
-INT8_FLIPS = 0.03
+# Root mean square of Δlogit over that of the logits around their mean.
+INT8_ERROR = 0.25
 SIGNATURE = {"input_ids": 2, "bbox": 3, "attention_mask": 2, "token_type_ids": 2}
 
 failures = 0
@@ -65,8 +67,11 @@ def judge(name, variant, pairs):
     tokens = sum(len(a) for a, _ in pairs)
     limit = TOLERANCE[variant]
     finite = all(np.isfinite(b).all() for _, b in pairs)
-    holds = difference <= limit and flips == 0 if limit is not None else flips <= INT8_FLIPS * tokens
-    check(f"{variant} {name}", holds and finite, f"max |Δlogit| {difference:.2e}, {flips} of {tokens} labels flip")
+    reference, found = (np.concatenate([p[i].ravel() for p in pairs]) for i in (0, 1))
+    error = float(np.sqrt(np.mean((reference - found) ** 2)) / reference.std())
+    holds = difference <= limit and flips == 0 if limit is not None else error <= INT8_ERROR
+    detail = f"max |Δlogit| {difference:.2e}, error {error:.1e}, {flips} of {tokens} labels flip"
+    check(f"{variant} {name}", holds and finite, detail)
 
 
 def replay(variant, run, bundle):

@@ -13,7 +13,12 @@ use layoutlm_inference::{healthcheck, service::StartError};
 
 /// Labels receipts over HTTP
 #[derive(Debug, Parser)]
-#[command(name = "layoutlm-server", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    name = "layoutlm-server",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Program {
     #[command(subcommand)]
     command: Option<Command>,

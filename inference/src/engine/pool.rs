@@ -49,7 +49,8 @@ impl TokenClassifier for Engine {
     }
 
     fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
-        let answers: Vec<OnceLock<Result<Vec<f32>, EngineError>>> = windows.iter().map(|_| OnceLock::new()).collect();
+        let answers: Vec<OnceLock<Result<Vec<f32>, EngineError>>> =
+            windows.iter().map(|_| OnceLock::new()).collect();
         let next = AtomicUsize::new(0);
         let work = |session: &Mutex<WindowSession>| {
             let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);

@@ -157,7 +157,9 @@ impl WindowSession {
                     Input::InputIds => plain(&mut ids)?,
                     Input::AttentionMask => plain(&mut mask)?,
                     Input::TokenTypeIds => plain(&mut types)?,
-                    Input::Bbox => Tensor::from_array(([1, seq, 4], boxes.take().unwrap_or_default()))?.into_dyn(),
+                    Input::Bbox => {
+                        Tensor::from_array(([1, seq, 4], boxes.take().unwrap_or_default()))?.into_dyn()
+                    }
                 };
                 Ok(SessionInputValue::from(tensor))
             })
@@ -181,7 +183,8 @@ fn build(runtime: &Runtime, path: &Path, threads: usize, weights: &PrepackedWeig
 fn signature(session: &Session) -> Result<(Vec<Input>, usize), String> {
     let mut inputs = Vec::new();
     for outlet in session.inputs() {
-        let input = Input::named(outlet.name()).ok_or_else(|| format!("it wants an input {:?}", outlet.name()))?;
+        let input =
+            Input::named(outlet.name()).ok_or_else(|| format!("it wants an input {:?}", outlet.name()))?;
         let rank = if input == Input::Bbox { 3 } else { 2 };
         tensor_dims(outlet, TensorElementType::Int64, rank)?;
         inputs.push(input);

@@ -110,7 +110,8 @@ impl ApiError {
 
     /// 503 `not_ready`: the bundle is still being loaded and proved.
     pub fn not_ready() -> Self {
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the model is still being loaded");
+        let error =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the model is still being loaded");
         Self { retry_after: Some(1), ..error }
     }
 

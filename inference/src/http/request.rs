@@ -5,8 +5,8 @@
 
 use layoutlm_core::bbox::Origin;
 use layoutlm_core::receipt::{Receipt, ReceiptError, ValidationStatus, Word};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
 use super::error::ApiError;
@@ -78,8 +78,15 @@ struct WordIn {
     line_id: Option<u32>,
     word_id: Option<u32>,
     text: String,
-    #[serde(rename = "box", alias = "bbox")]
+    #[serde(rename = "box", alias = "bbox", deserialize_with = "corners")]
     bbox: [f64; 4],
+}
+
+/// Four numbers; a fixed array would call a fifth one a syntax error.
+fn corners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 4], D::Error> {
+    let numbers = Vec::<f64>::deserialize(deserializer)?;
+    let wrong = |v: Vec<f64>| D::Error::custom(format!("{} numbers, expected 4: [x0, y0, x1, y1]", v.len()));
+    numbers.try_into().map_err(wrong)
 }
 
 /// Reads a body. `query` are the options of the query string.
@@ -93,7 +100,9 @@ pub fn parse(body: &[u8], query: Options, limits: RequestLimits) -> Result<Call,
         Some(b'{') => split(from_json(body)?)?,
         Some(_) => {
             from_json::<serde::de::IgnoredAny>(body)?;
-            return Err(ApiError::invalid_receipt("expected a receipt, a list of receipts or {\"receipts\": […]}"));
+            return Err(ApiError::invalid_receipt(
+                "expected a receipt, a list of receipts or {\"receipts\": […]}",
+            ));
         }
     };
     let options = options.or(query).check()?;
@@ -195,7 +204,8 @@ fn locate(path: &str) -> (Option<usize>, &str) {
     if path == "." {
         return (None, "");
     }
-    let index_and_rest = path.strip_prefix("receipts").unwrap_or(path).strip_prefix('[').and_then(|p| p.split_once(']'));
+    let index_and_rest =
+        path.strip_prefix("receipts").unwrap_or(path).strip_prefix('[').and_then(|p| p.split_once(']'));
     match index_and_rest.and_then(|(index, rest)| Some((index.parse().ok()?, rest))) {
         Some((index, rest)) => (Some(index), rest.trim_start_matches('.')),
         None => (None, path),
@@ -225,18 +235,27 @@ mod tests {
 
     #[test]
     fn ids_may_be_left_out_and_unknown_fields_are_ignored() {
-        let call = read(r#"{"fields":{},"words":[{"text":"x","box":[0,0,1,1],"label":"B-X"},{"text":"y","bbox":[0,0,1,1]}]}"#);
+        let call = read(
+            r#"{"fields":{},"words":[{"text":"x","box":[0,0,1,1],"label":"B-X"},{"text":"y","bbox":[0,0,1,1]}]}"#,
+        );
         let receipt = &call.unwrap().receipts[0];
         assert_eq!(receipt.image_id, "receipt-1");
-        assert_eq!(receipt.words.iter().map(|w| (w.line_id, w.word_id)).collect::<Vec<_>>(), [(0, 0), (0, 1)]);
+        assert_eq!(
+            receipt.words.iter().map(|w| (w.line_id, w.word_id)).collect::<Vec<_>>(),
+            [(0, 0), (0, 1)]
+        );
         assert_eq!(receipt.words[0].label, None);
     }
 
     #[test]
     fn units_and_origin_set_the_page() {
-        let call = read(r#"{"unit":"relative","width":70,"height":80,"origin":"bottom_left","words":[]}"#).unwrap();
+        let call =
+            read(r#"{"unit":"relative","width":70,"height":80,"origin":"bottom_left","words":[]}"#).unwrap();
         let receipt = &call.receipts[0];
-        assert_eq!((receipt.width, receipt.height, receipt.origin), (Some(1.0), Some(1.0), Origin::BottomLeft));
+        assert_eq!(
+            (receipt.width, receipt.height, receipt.origin),
+            (Some(1.0), Some(1.0), Origin::BottomLeft)
+        );
         let query = Options { unit: Some(BoxUnit::Thousandths), ..Options::default() };
         let call = parse(ONE.as_bytes(), query, LIMITS).unwrap();
         assert_eq!(call.receipts[0].width, Some(1000.0));
@@ -261,9 +280,20 @@ mod tests {
             ("3", 422, "invalid_receipt", "expected a receipt"),
             ("{}", 422, "invalid_receipt", "words is missing"),
             (r#"{"words":[{"text":"x","box":[0,0,"1",1]}]}"#, 422, "invalid_receipt", "words[0].box[2]: "),
-            (r#"{"words":[{"text":"x","box":[0,0,1]}]}"#, 422, "invalid_receipt", "words[0].box: "),
+            (r#"{"words":[{"text":"x","box":[0,0,1]}]}"#, 422, "invalid_receipt", "words[0].box: 3 numbers"),
+            (
+                r#"{"words":[{"text":"x","box":[0,0,1,1,1]}]}"#,
+                422,
+                "invalid_receipt",
+                "words[0].box: 5 numbers",
+            ),
             (r#"{"words":[{"text":"x"}]}"#, 422, "invalid_receipt", "missing field `box`"),
-            (r#"{"words":[{"line_id":-1,"text":"x","box":[0,0,1,1]}]}"#, 422, "invalid_receipt", "words[0].line_id"),
+            (
+                r#"{"words":[{"line_id":-1,"text":"x","box":[0,0,1,1]}]}"#,
+                422,
+                "invalid_receipt",
+                "words[0].line_id",
+            ),
             (r#"{"words":[],"words":[]}"#, 422, "invalid_receipt", "duplicate field"),
             (r#"{"words":[],"receipts":[]}"#, 422, "invalid_receipt", "both"),
             (r#"{"words":[],"width":0}"#, 422, "invalid_receipt", "width"),
@@ -283,7 +313,10 @@ mod tests {
 
     #[test]
     fn the_receipt_and_field_of_a_wrong_type_are_named() {
-        for body in [r#"[{"words":[]},{"words":[{"text":7}]}]"#, r#"{"receipts":[{"words":[]},{"words":[{"text":7}]}]}"#] {
+        for body in [
+            r#"[{"words":[]},{"words":[{"text":7}]}]"#,
+            r#"{"receipts":[{"words":[]},{"words":[{"text":7}]}]}"#,
+        ] {
             let error = read(body).unwrap_err();
             let found = ApiError::invalid_receipt(error.message()).at_receipt(1).at_field("words[0].text");
             assert_eq!(error, found);

@@ -1,0 +1,188 @@
+//! Odd receipts and wrong flags: an exact result, or exit 2 with one sentence and nothing written.
+
+use std::fs;
+
+use layoutlm_tests::model::write_checkpoint;
+use serde_json::{Value, json};
+
+use crate::{arg, ok, refused, run, stderr, synthesise};
+
+struct Case {
+    folder: tempfile::TempDir,
+}
+
+impl Case {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("model")).unwrap();
+        write_checkpoint(&folder.path().join("model"));
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        arg(&self.folder.path().join(name)).to_string()
+    }
+
+    /// Labels one line of JSON.
+    fn predict(&self, line: &str) -> Value {
+        fs::write(self.path("in.jsonl"), line).unwrap();
+        let out = ok(&["predict", "--model", &self.path("model"), "--input", &self.path("in.jsonl")]);
+        serde_json::from_str(&out).unwrap()
+    }
+
+    /// What is said of one line of JSON.
+    fn refuse(&self, line: &str) -> String {
+        fs::write(self.path("in.jsonl"), line).unwrap();
+        let (input, output) = (self.path("in.jsonl"), self.path("out.jsonl"));
+        let said = refused(&["predict", "--model", &self.path("model"), "--input", &input, "--output", &output], 2);
+        assert!(!fs::exists(&output).unwrap(), "something was written");
+        said
+    }
+}
+
+fn receipt(words: Vec<Value>) -> String {
+    json!({ "image_id": "a", "receipt_id": 1, "width": 1000, "height": 1000, "words": words }).to_string()
+}
+
+fn word(id: usize, text: &str, bbox: [f64; 4]) -> Value {
+    json!({ "line_id": id / 5, "word_id": id, "text": text, "box": bbox })
+}
+
+#[test]
+fn an_empty_receipt_has_no_words_and_no_entities() {
+    let answer = Case::new().predict(&receipt(vec![]));
+    assert_eq!(answer, json!({ "image_id": "a", "receipt_id": 1, "words": [], "entities": [] }));
+}
+
+#[test]
+fn a_word_without_tokens_is_o_and_says_so() {
+    let answer = Case::new().predict(&receipt(vec![word(0, "\u{200b}", [0.0, 0.0, 9.0, 9.0])]));
+    let first = &answer["words"][0];
+    assert_eq!((first["label"].as_str(), first["confidence"].as_f64()), (Some("O"), Some(0.0)));
+    assert_eq!(first["no_tokens"], true);
+}
+
+#[test]
+fn three_thousand_words_each_get_one_label_in_the_order_given() {
+    let words: Vec<Value> = (0..3000).map(|i| word(i, &format!("word{i}"), [1.0, i as f64 / 4.0, 9.0, 800.0])).collect();
+    let answer = Case::new().predict(&receipt(words));
+    let ids: Vec<u64> = answer["words"].as_array().unwrap().iter().map(|w| w["word_id"].as_u64().unwrap()).collect();
+    assert_eq!(ids, (0..3000).collect::<Vec<u64>>());
+}
+
+#[test]
+fn boxes_outside_the_page_are_clamped_to_its_edge() {
+    let case = Case::new();
+    let line = receipt(vec![word(0, "a", [-50.0, 10.0, 5000.0, 20.0])]);
+    fs::write(case.path("in.jsonl"), &line).unwrap();
+    let out = ok(&["encode", "--model", &case.path("model"), "--input", &case.path("in.jsonl")]);
+    let window: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(window["bbox"][1], json!([0, 10, 1000, 20]));
+    assert_eq!(window["word_ids"][0], Value::Null);
+    assert_eq!(case.predict(&line)["words"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn two_megabytes_in_one_word_get_an_exact_answer() {
+    let answer = Case::new().predict(&receipt(vec![word(0, &"ab ".repeat(700_000), [0.0, 0.0, 9.0, 9.0])]));
+    assert_eq!(answer["words"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn bad_lines_are_named_by_file_line_and_field_and_can_be_skipped() {
+    let case = Case::new();
+    let good = receipt(vec![]);
+    let said = case.refuse(&format!("{good}\n{}", good.replace("1000", "NaN").replace("\"a\"", "\"b\"")));
+    assert!(said.contains("in.jsonl:2: ") && said.contains("column"), "{said}");
+    let twice = vec![word(3, "a", [0.0; 4]), word(3, "b", [0.0; 4])];
+    let said = case.refuse(&receipt(twice.clone()));
+    assert!(said.contains("in.jsonl:1: words[1].word_id: line_id 0, word_id 3 occurs twice"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    fs::write(case.path("in.jsonl"), format!("{}\n{good}\n", receipt(twice))).unwrap();
+    let skipping = ["predict", "--skip-bad-lines", "--model", &case.path("model"), "--input", &case.path("in.jsonl")];
+    let output = run(&skipping);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
+    assert!(stderr(&output).contains("1 bad lines skipped"), "{}", stderr(&output));
+}
+
+#[test]
+fn missing_models_files_and_damaged_checkpoints_are_named() {
+    let case = Case::new();
+    fs::write(case.path("in.jsonl"), receipt(vec![])).unwrap();
+    let said = refused(&["predict", "--model", &case.path("none"), "--input", &case.path("in.jsonl")], 2);
+    assert!(said.contains("none: no checkpoint"), "{said}");
+    let said = refused(&["predict", "--model", &case.path("model"), "--input", &case.path("none")], 2);
+    assert!(said.contains("none: can't be read"), "{said}");
+    let weights = case.path("model/model.safetensors");
+    let bytes = fs::read(&weights).unwrap();
+    fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    let said = refused(&["predict", "--model", &case.path("model"), "--input", &case.path("in.jsonl")], 2);
+    assert!(said.contains("model.safetensors"), "{said}");
+}
+
+#[test]
+fn a_missing_runtime_is_one_clear_sentence() {
+    let case = Case::new();
+    let wrong = case.path("libonnxruntime.so");
+    fs::write(&wrong, "no library").unwrap();
+    for library in [wrong, case.path("absent.so")] {
+        let bundle = case.path("bundle");
+        let args = ["export", "--checkpoint", &case.path("model"), "--output", &bundle, "--onnxruntime", &library];
+        let said = refused(&args, 1);
+        assert!(said.contains("make onnxruntime"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(!fs::exists(&bundle).unwrap());
+    }
+}
+
+#[test]
+fn wrong_values_of_training_flags_are_refused_with_the_flag_and_nothing_is_written() {
+    let case = Case::new();
+    synthesise(&case.folder.path().join("data"), 8);
+    let (data, runs, model) = (case.path("data"), case.path("runs"), case.path("model"));
+    let wrong: &[(&[&str], &str)] = &[
+        (&["--epochs", "0"], "--epochs 0"),
+        (&["--epochs", "x"], "--epochs"),
+        (&["--batch-size", "0"], "--batch-size 0"),
+        (&["--lr", "0"], "--lr 0"),
+        (&["--lr", "NaN"], "--lr NaN"),
+        (&["--warmup-ratio", "1.5"], "--warmup-ratio 1.5"),
+        (&["--label-smoothing", "1"], "--label-smoothing 1"),
+        (&["--weight-decay", "-1"], "--weight-decay"),
+        (&["--max-grad-norm", "0"], "--max-grad-norm 0"),
+        (&["--dropout", "1"], "--dropout 1"),
+        (&["--gradient-accumulation-steps", "0"], "--gradient-accumulation-steps 0"),
+        (&["--keep-checkpoints", "0"], "--keep-checkpoints 0"),
+        (&["--threads", "0"], "--threads 0"),
+        (&["--o-entity-ratio", "0"], "--o-entity-ratio 0"),
+        (&["--checkpoint-metric", "f2"], "--checkpoint-metric"),
+        (&["--class-weights", "some"], "--class-weights"),
+        (&["--validation-status", "MAYBE"], "--validation-status"),
+        (&["--reading-order", "zigzag"], "--reading-order"),
+        (&["--decoding", "beam"], "--decoding"),
+        (&["--window-size", "10", "--window-stride", "11"], "stride 11"),
+        (&["--allowed-label", "NOPE"], "unknown label \"NOPE\""),
+        (&["--allowed-label", "REFUND"], "no entity is left to learn"),
+        (&["--label-merges", "[]"], "--label-merges"),
+        (&["--label-merges", r#"{"A":["TAX"],"B":["TAX"]}"#], "contradictory merges: TAX"),
+        (&["--merge-preset", "most"], "unknown merge preset \"most\""),
+        (&["--val-keys", "/no/such/file"], "/no/such/file"),
+        (&["--pretrained", "/no/such/model"], "--pretrained /no/such/model"),
+        (&["--scratch-hidden", "10", "--scratch-heads", "3"], "--scratch-hidden 10"),
+        (&["--dynamo-table", "t"], "exclude each other"),
+    ];
+    for (flags, expected) in wrong {
+        let mut args = vec!["train", "--job-name", "wrong", "--data", &data, "--output-dir", &runs];
+        if flags[0] != "--pretrained" {
+            args.extend(["--pretrained", &model]);
+        }
+        args.extend(*flags);
+        let said = refused(&args, 2);
+        assert!(said.contains(expected), "{flags:?}: {said}");
+        assert!(!fs::exists(&runs).unwrap(), "{flags:?} wrote something");
+    }
+    let said = refused(&["train", "--job-name", "../x", "--data", &data, "--pretrained", &model], 2);
+    assert!(said.contains("--job-name"), "{said}");
+    let said = refused(&["train", "--job-name", "x", "--data", &case.path("none"), "--pretrained", &model], 2);
+    assert!(said.contains("none"), "{said}");
+}

@@ -1,0 +1,97 @@
+//! A run that is stopped, however roughly, ends with the weights of one that never was.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::{arg, cli, ok, small_run, synthesise};
+
+fn weights(runs: &Path) -> Vec<u8> {
+    let run = runs.join("small");
+    let newest = fs::read_dir(&run)
+        .unwrap()
+        .filter_map(|e| e.unwrap().file_name().into_string().ok()?.strip_prefix("checkpoint-")?.parse::<u64>().ok())
+        .max()
+        .unwrap();
+    fs::read(run.join(format!("checkpoint-{newest}/model.safetensors"))).unwrap()
+}
+
+fn start(args: &[&str]) -> Child {
+    cli().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Every complete checkpoint can be opened; nothing half-written carries a checkpoint's name.
+fn check_state(runs: &Path) {
+    let Ok(entries) = fs::read_dir(runs.join("small")) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with("checkpoint-") || name == "best" {
+            let state = fs::read_to_string(entry.path().join("trainer_state.json")).unwrap();
+            serde_json::from_str::<serde_json::Value>(&state).unwrap();
+            for file in ["config.json", "model.safetensors", "tokenizer.json", "encoding.json"] {
+                assert!(entry.path().join(file).is_file(), "{name}/{file}");
+            }
+        }
+    }
+}
+
+#[test]
+fn killed_at_random_moments_it_ends_with_the_same_weights_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    synthesise(&data, 40);
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let started = Instant::now();
+    ok(&small_run(arg(&data), arg(&whole)));
+    let took = started.elapsed();
+
+    let args = small_run(arg(&data), arg(&broken));
+    let mut kills = 0;
+    // Moments spread over the run by the golden ratio: dense everywhere, the same on every machine.
+    for round in 1..=20u32 {
+        let mut child = start(&args);
+        sleep(took.mul_f64((f64::from(round) * 0.618_033_988_75).fract()));
+        if round % 4 == 0 {
+            signal(&child, "TERM");
+        } else {
+            let _ = child.kill();
+        }
+        kills += usize::from(!child.wait().unwrap().success());
+        check_state(&broken);
+    }
+    assert!(kills >= 5, "only {kills} of 20 were stopped before they ended");
+    ok(&args);
+    assert_eq!(weights(&whole), weights(&broken), "the weights differ after {kills} interruptions");
+}
+
+#[test]
+fn sigterm_saves_the_state_and_exits_130_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, runs) = (folder.path().join("data"), folder.path().join("runs"));
+    synthesise(&data, 40);
+    let mut args = small_run(arg(&data), arg(&runs));
+    args.extend(["--epochs", "500", "--early-stopping-patience", "0"]);
+    // The flag given last counts, so the epochs of the small run are dropped first.
+    let first = args.iter().position(|a| *a == "--epochs").unwrap();
+    args.drain(first..first + 2);
+    let mut child = start(&args);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !runs.join("small/run.json").is_file() && Instant::now() < deadline {
+        sleep(Duration::from_millis(20));
+    }
+    signal(&child, "TERM");
+    let asked = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(20), "took {:?}", asked.elapsed());
+    check_state(&runs);
+    let record: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(runs.join("small/run.json")).unwrap()).unwrap();
+    assert_eq!(record["status"], "interrupted");
+}
