@@ -12,7 +12,8 @@ use layoutlm_core::receipt::{BadLines, Receipt, ValidationStatus};
 use layoutlm_core::window::WindowRule;
 use layoutlm_trainer::config::{CheckpointMetric, ClassWeights, Scratch, Start, TrainConfig};
 use layoutlm_trainer::data;
-use layoutlm_trainer::train::{Outcome, TrainData, train};
+use layoutlm_trainer::run::RunError;
+use layoutlm_trainer::train::{Outcome, TrainData, TrainError, train};
 
 use super::evaluate::table;
 use crate::exit::{Interrupted, usage};
@@ -24,6 +25,7 @@ pub use observer::Console;
 
 /// Flags of `train`.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// Names the run and its folder.
     #[arg(long, env = "LAYOUTLM_JOB_NAME")]
@@ -193,8 +195,23 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     config.check().map_err(usage)?;
     let data = divide(&args, dataset)?;
     let mut console = Console::new();
-    let outcome = train(config, data, &mut console, &stop)?;
+    let outcome = train(config, data, &mut console, &stop).map_err(sort)?;
     finish(outcome)
+}
+
+/// What the caller can mend is exit 2; the rest is a failure.
+fn sort(error: TrainError) -> anyhow::Error {
+    match error {
+        TrainError::Config(_)
+        | TrainError::NothingToLearn(_)
+        | TrainError::Vocabulary { .. }
+        | TrainError::Label(_)
+        | TrainError::Tokenize(_)
+        | TrainError::Folder(_)
+        | TrainError::Weights(_)
+        | TrainError::Run(RunError::OtherRun { .. }) => usage(error),
+        _ => error.into(),
+    }
 }
 
 fn data_path(args: &Args) -> anyhow::Result<PathBuf> {
