@@ -159,8 +159,8 @@ pub fn compare(probe: &[ProbeWindow], answers: &[Vec<f32>], classes: usize) -> R
             for (a, b) in reference.iter().zip(row) {
                 let difference = f64::from((a - b).abs());
                 sum += difference;
-                // Written so that a NaN becomes the largest and stays it.
-                if !(difference <= largest) && !largest.is_nan() {
+                // A NaN becomes the largest and stays it.
+                if (difference > largest || difference.is_nan()) && !largest.is_nan() {
                     (largest, result.worst_window) = (difference, index);
                 }
             }
