@@ -113,14 +113,14 @@ impl BoxRule {
     ///
     /// What lies outside the page is clamped to its edge; swapped corners are put right.
     pub fn normalize(&self, page: Page, boxes: &[[f64; 4]]) -> Vec<NormalizedBox> {
-        let extent = |axis: usize| boxes.iter().flat_map(|b| [b[axis], b[axis + 2]]).fold(0.0f64, f64::max);
+        let largest = |of: fn(&[f64; 4]) -> [f64; 2]| boxes.iter().flat_map(of).fold(0.0f64, f64::max);
+        let extent_x = || largest(|&[x0, _, x1, _]| [x0, x1]);
+        let extent_y = || largest(|&[_, y0, _, y1]| [y0, y1]);
         let known = |size: Option<f64>| size.filter(|s| s.is_finite() && *s > 0.0);
         let (page_width, page_height) = (known(page.width), known(page.height));
         let (width, height) = match self.scale {
-            BoxScale::PageSize => {
-                (page_width.unwrap_or_else(|| extent(0)), page_height.unwrap_or_else(|| extent(1)))
-            }
-            BoxScale::Extents => (extent(0), extent(1)),
+            BoxScale::PageSize => (page_width.unwrap_or_else(extent_x), page_height.unwrap_or_else(extent_y)),
+            BoxScale::Extents => (extent_x(), extent_y()),
         };
         let flip = page.origin != self.origin;
         boxes

@@ -131,7 +131,7 @@ mod tests {
     fn windows_that_fit_start_every_stride_and_stop_at_the_first_that_reaches_the_end() {
         let cut = |n: usize| WindowRule::default().cut(&vec![1; n]);
         assert!(cut(0).is_empty());
-        assert_eq!(cut(200), [0..200]);
+        assert_eq!((cut(200).len(), cut(200).pop()), (1, Some(0..200)));
         assert_eq!(cut(201), [0..200, 150..201]);
         assert_eq!(cut(380), [0..200, 150..350, 300..380]);
     }

@@ -55,8 +55,12 @@ fn synth(args: Synth) -> anyhow::Result<()> {
             return Err(usage(anyhow::anyhow!("{flag} {value}: must be at least {least}")));
         }
     }
-    let size =
-        SynthSize { train: args.train, validation: args.validation, test: args.test, merchants: args.merchants };
+    let size = SynthSize {
+        train: args.train,
+        validation: args.validation,
+        test: args.test,
+        merchants: args.merchants,
+    };
     write_synthetic(&args.output, args.seed, size)?;
     println!("{}", args.output.display());
     Ok(())
@@ -66,8 +70,7 @@ fn synth(args: Synth) -> anyhow::Result<()> {
 pub fn write_synthetic(folder: &Path, seed: u64, size: SynthSize) -> anyhow::Result<()> {
     let data = synthesize_splits(seed, size);
     std::fs::create_dir_all(folder).map_err(|e| usage(anyhow::anyhow!("{}: {e}", folder.display())))?;
-    let parts =
-        [("train", Some(data.train)), ("validation", data.validation), ("test", data.test)];
+    let parts = [("train", Some(data.train)), ("validation", data.validation), ("test", data.test)];
     for (name, receipts) in parts {
         write(&folder.join(format!("{name}.jsonl")), &receipts.unwrap_or_default())?;
     }

@@ -42,7 +42,8 @@ enum Output {
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let path = if args.data.is_dir() { args.data.join(format!("{}.jsonl", args.split)) } else { args.data.clone() };
+    let path =
+        if args.data.is_dir() { args.data.join(format!("{}.jsonl", args.split)) } else { args.data.clone() };
     let receipts = read(&path, args.skip_bad_lines)?;
     if receipts.is_empty() {
         return Err(usage(anyhow::anyhow!("{}: no receipts", path.display())));
@@ -65,7 +66,8 @@ pub fn score(model: &Path, receipts: &[Receipt], engine: &EngineArgs) -> anyhow:
         .map(|r| GoldReceipt::new(&model.encoder, r, ValidationStatus::Valid))
         .collect::<Result<_, _>>()?;
     let bar = progress::bar(gold.len() as u64, "receipts");
-    let result = evaluate(&model.encoder, model.classifier.as_ref(), &gold, &|done| bar.set_position(done as u64))?;
+    let result =
+        evaluate(&model.encoder, model.classifier.as_ref(), &gold, &|done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     Ok(result)
 }
@@ -81,7 +83,8 @@ pub fn table(result: &Evaluation) -> String {
     let report = &result.report;
     let width = report.per_label.keys().map(String::len).max().unwrap_or(0).max("weighted avg".len());
     let mut out = format!("{:width$} {:>9} {:>9} {:>9} {:>9}\n", "", "precision", "recall", "f1", "support");
-    let averages = [("micro avg", &report.micro), ("macro avg", &report.macro_avg), ("weighted avg", &report.weighted)];
+    let averages =
+        [("micro avg", &report.micro), ("macro avg", &report.macro_avg), ("weighted avg", &report.weighted)];
     let rows = report.per_label.iter().map(|(name, s)| (name.as_str(), s)).chain(averages);
     for (name, s) in rows {
         let numbers = format!("{:>9.4} {:>9.4} {:>9.4} {:>9}", s.precision, s.recall, s.f1, s.support);

@@ -73,7 +73,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         default_variant: args.default_variant,
         evidence,
         exact_limits: Limits { max_abs_logit_diff: Some(args.max_logit_diff), ..Limits::EXACT },
-        int8_limits: Limits { max_flip_rate: args.max_flip_rate, max_f1_drop: args.max_f1_drop, ..Limits::INT8 },
+        int8_limits: Limits {
+            max_flip_rate: args.max_flip_rate,
+            max_f1_drop: args.max_f1_drop,
+            ..Limits::INT8
+        },
         threads: args.engine.threads(),
         git_revision: option_env!("LAYOUTLM_GIT_REVISION").map(String::from),
     };

@@ -42,7 +42,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for (done, receipt) in receipts.iter().enumerate() {
         if stop.load(Ordering::Relaxed) {
             out.finish()?;
-            return Err(Interrupted(format!("interrupted after {done} of {} receipts", receipts.len())).into());
+            return Err(
+                Interrupted(format!("interrupted after {done} of {} receipts", receipts.len())).into()
+            );
         }
         let mut prediction = predict(&model.encoder, model.classifier.as_ref(), receipt)?;
         if !args.probabilities {

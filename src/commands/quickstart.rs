@@ -34,7 +34,7 @@ const LABELS: [&str; 7] =
     ["MERCHANT_NAME", "PHONE_NUMBER", "ADDRESS_LINE", "DATE", "TIME", "PRODUCT_NAME", "AMOUNT"];
 
 /// Many merchants seen once or twice teach a small model more than few seen often.
-const SIZE: SynthSize = SynthSize { train: 5000, validation: 80, test: 120, merchants: 2500 };
+const SIZE: SynthSize = SynthSize { train: 4000, validation: 80, test: 120, merchants: 2000 };
 
 /// Flags of `quickstart`.
 #[derive(Debug, clap::Args)]
@@ -58,7 +58,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (folder, bundle) = (args.output.join("data"), args.output.join("bundle"));
     args.engine.runtime()?;
     let SynthSize { train, validation, test, merchants } = SIZE;
-    let receipts = format!("synthesising {train} + {validation} + {test} receipts of {merchants} made-up merchants");
+    let receipts =
+        format!("synthesising {train} + {validation} + {test} receipts of {merchants} made-up merchants");
     say("1/5 receipts", &receipts);
     data::write_synthetic(&folder, 42, SIZE)?;
 
@@ -194,7 +195,11 @@ fn classify(address: SocketAddr, receipt: &Receipt) -> anyhow::Result<ReceiptPre
 
 fn show(prediction: &ReceiptPrediction, took: Duration) {
     let milliseconds = took.as_secs_f64() * 1000.0;
-    eprintln!("{} words of {} labelled in {milliseconds:.1} ms:", prediction.words.len(), prediction.image_id);
+    eprintln!(
+        "{} words of {} labelled in {milliseconds:.1} ms:",
+        prediction.words.len(),
+        prediction.image_id
+    );
     for entity in &prediction.entities {
         let value = entity.value.as_deref().unwrap_or("");
         eprintln!("  {:14} {:5.3}  {:34} {value}", entity.kind, entity.confidence, entity.text);

@@ -44,8 +44,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
 #[allow(clippy::print_stdout)] // The table is the command's result.
 fn list(folder: &Folder) -> anyhow::Result<()> {
     let dir = &folder.output_dir;
-    let entries =
-        std::fs::read_dir(dir).map_err(|e| usage(anyhow::anyhow!("{}: {e}; give --output-dir", dir.display())))?;
+    let entries = std::fs::read_dir(dir)
+        .map_err(|e| usage(anyhow::anyhow!("{}: {e}; give --output-dir", dir.display())))?;
     let mut paths: Vec<PathBuf> =
         entries.flatten().map(|e| e.path()).filter(|p| p.join("run.json").is_file()).collect();
     paths.sort();
@@ -79,7 +79,12 @@ fn one(show: &Show) -> anyhow::Result<()> {
         let get = |name| m.get(name).unwrap_or(0.0);
         println!(
             "{:>6} {:>8} {:>10.4} {:>9.4} {:>9.4} {:>9.4}",
-            m.epoch, m.global_step, m.train_loss, get("precision"), get("recall"), get("f1")
+            m.epoch,
+            m.global_step,
+            m.train_loss,
+            get("precision"),
+            get("recall"),
+            get("f1")
         );
     }
     if let Some(best) = run.best {

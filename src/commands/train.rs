@@ -280,7 +280,8 @@ fn finish(outcome: Outcome) -> anyhow::Result<()> {
 impl Args {
     fn config(&self, known: &BTreeSet<String>) -> anyhow::Result<TrainConfig> {
         let allowed = (!self.allowed_labels.is_empty()).then(|| self.allowed_labels.clone());
-        let threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let threads =
+            self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         Ok(TrainConfig {
             job_name: self.job_name.clone(),
             output_dir: self.output_dir.clone(),
@@ -299,7 +300,8 @@ impl Args {
                 ClassWeightsArg::Balanced => ClassWeights::Balanced,
             },
             dropout: self.dropout,
-            early_stopping_patience: (self.early_stopping_patience > 0).then_some(self.early_stopping_patience),
+            early_stopping_patience: (self.early_stopping_patience > 0)
+                .then_some(self.early_stopping_patience),
             checkpoint_metric: self.checkpoint_metric,
             keep_checkpoints: self.keep_checkpoints,
             seed: self.seed,
@@ -317,7 +319,11 @@ impl Args {
                 OrderArg::Yx => ReadingOrder::Yx,
                 OrderArg::Given => ReadingOrder::Given,
             },
-            window: WindowRule { size: self.window_size, stride: self.window_stride, ..WindowRule::default() },
+            window: WindowRule {
+                size: self.window_size,
+                stride: self.window_stride,
+                ..WindowRule::default()
+            },
             decoding: match self.decoding {
                 DecodingArg::Argmax => Decoding::Argmax,
                 DecodingArg::Bio => Decoding::Bio,

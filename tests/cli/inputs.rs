@@ -34,7 +34,8 @@ impl Case {
     fn refuse(&self, line: &str) -> String {
         fs::write(self.path("in.jsonl"), line).unwrap();
         let (input, output) = (self.path("in.jsonl"), self.path("out.jsonl"));
-        let said = refused(&["predict", "--model", &self.path("model"), "--input", &input, "--output", &output], 2);
+        let said =
+            refused(&["predict", "--model", &self.path("model"), "--input", &input, "--output", &output], 2);
         assert!(!fs::exists(&output).unwrap(), "something was written");
         said
     }
@@ -64,9 +65,11 @@ fn a_word_without_tokens_is_o_and_says_so() {
 
 #[test]
 fn three_thousand_words_each_get_one_label_in_the_order_given() {
-    let words: Vec<Value> = (0..3000).map(|i| word(i, &format!("word{i}"), [1.0, i as f64 / 4.0, 9.0, 800.0])).collect();
+    let words: Vec<Value> =
+        (0..3000).map(|i| word(i, &format!("word{i}"), [1.0, i as f64 / 4.0, 9.0, 800.0])).collect();
     let answer = Case::new().predict(&receipt(words));
-    let ids: Vec<u64> = answer["words"].as_array().unwrap().iter().map(|w| w["word_id"].as_u64().unwrap()).collect();
+    let ids: Vec<u64> =
+        answer["words"].as_array().unwrap().iter().map(|w| w["word_id"].as_u64().unwrap()).collect();
     assert_eq!(ids, (0..3000).collect::<Vec<u64>>());
 }
 
@@ -99,7 +102,8 @@ fn bad_lines_are_named_by_file_line_and_field_and_can_be_skipped() {
     assert!(said.contains("in.jsonl:1: words[1].word_id: line_id 0, word_id 3 occurs twice"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     fs::write(case.path("in.jsonl"), format!("{}\n{good}\n", receipt(twice))).unwrap();
-    let skipping = ["predict", "--skip-bad-lines", "--model", &case.path("model"), "--input", &case.path("in.jsonl")];
+    let skipping =
+        ["predict", "--skip-bad-lines", "--model", &case.path("model"), "--input", &case.path("in.jsonl")];
     let output = run(&skipping);
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
     assert!(stderr(&output).contains("1 bad lines skipped"), "{}", stderr(&output));
@@ -127,7 +131,8 @@ fn a_missing_runtime_is_one_clear_sentence() {
     fs::write(&wrong, "no library").unwrap();
     for library in [wrong, case.path("absent.so")] {
         let bundle = case.path("bundle");
-        let args = ["export", "--checkpoint", &case.path("model"), "--output", &bundle, "--onnxruntime", &library];
+        let args =
+            ["export", "--checkpoint", &case.path("model"), "--output", &bundle, "--onnxruntime", &library];
         let said = refused(&args, 1);
         assert!(said.contains("make onnxruntime"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
@@ -183,6 +188,7 @@ fn wrong_values_of_training_flags_are_refused_with_the_flag_and_nothing_is_writt
     }
     let said = refused(&["train", "--job-name", "../x", "--data", &data, "--pretrained", &model], 2);
     assert!(said.contains("--job-name"), "{said}");
-    let said = refused(&["train", "--job-name", "x", "--data", &case.path("none"), "--pretrained", &model], 2);
+    let said =
+        refused(&["train", "--job-name", "x", "--data", &case.path("none"), "--pretrained", &model], 2);
     assert!(said.contains("none"), "{said}");
 }

@@ -43,10 +43,8 @@ fn an_export_beyond_its_limit_exits_3_and_leaves_nothing() {
     fs::create_dir(path("model")).unwrap();
     write_checkpoint(&folder.path().join("model"));
     let bundle = path("bundle");
-    let said = refused(
-        &["export", "--checkpoint", &path("model"), "--output", &bundle, "--max-logit-diff", "0"],
-        3,
-    );
+    let said =
+        refused(&["export", "--checkpoint", &path("model"), "--output", &bundle, "--max-logit-diff", "0"], 3);
     assert!(said.contains("|Δlogit|"), "{said}");
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["model"], "something was left behind");

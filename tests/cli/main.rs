@@ -49,13 +49,28 @@ fn arg(path: &Path) -> &str {
 /// Makes a small synthetic data set in a folder.
 fn synthesise(folder: &Path, train: usize) {
     let train = train.to_string();
-    ok(&["data", "synth", "--output", arg(folder), "--train", &train, "--validation", "6", "--test", "6", "--merchants", "9"]);
+    ok(&[
+        "data",
+        "synth",
+        "--output",
+        arg(folder),
+        "--train",
+        &train,
+        "--validation",
+        "6",
+        "--test",
+        "6",
+        "--merchants",
+        "9",
+    ]);
 }
 
 /// The flags of a training run that takes seconds.
 fn small_run<'a>(data: &'a str, runs: &'a str) -> Vec<&'a str> {
-    let scratch = ["--scratch-hidden", "16", "--scratch-layers", "1", "--scratch-heads", "2", "--scratch-vocab", "400"];
-    let mut args = vec!["train", "--job-name", "small", "--data", data, "--output-dir", runs, "--batch-size", "4"];
+    let scratch =
+        ["--scratch-hidden", "16", "--scratch-layers", "1", "--scratch-heads", "2", "--scratch-vocab", "400"];
+    let mut args =
+        vec!["train", "--job-name", "small", "--data", data, "--output-dir", runs, "--batch-size", "4"];
     args.extend(scratch);
     args.extend(["--lr", "1e-3", "--merge-amounts", "--threads", "1", "--epochs", "3"]);
     args

@@ -12,7 +12,9 @@ fn weights(runs: &Path) -> Vec<u8> {
     let run = runs.join("small");
     let newest = fs::read_dir(&run)
         .unwrap()
-        .filter_map(|e| e.unwrap().file_name().into_string().ok()?.strip_prefix("checkpoint-")?.parse::<u64>().ok())
+        .filter_map(|e| {
+            e.unwrap().file_name().into_string().ok()?.strip_prefix("checkpoint-")?.parse::<u64>().ok()
+        })
         .max()
         .unwrap();
     fs::read(run.join(format!("checkpoint-{newest}/model.safetensors"))).unwrap()
@@ -23,7 +25,8 @@ fn start(args: &[&str]) -> Child {
 }
 
 fn signal(child: &Child, name: &str) {
-    let status = std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    let status =
+        std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 

@@ -37,7 +37,17 @@ fn a_run_records_its_epochs_keeps_its_best_and_can_be_scored_and_listed() {
         assert!(run_dir.join("best").join(file).is_file(), "best/{file}");
     }
 
-    let scored = ok(&["evaluate", "--model", arg(&run_dir), "--data", arg(&data), "--split", "validation", "--output", "json"]);
+    let scored = ok(&[
+        "evaluate",
+        "--model",
+        arg(&run_dir),
+        "--data",
+        arg(&data),
+        "--split",
+        "validation",
+        "--output",
+        "json",
+    ]);
     let scored: Value = serde_json::from_str(&scored).unwrap();
     assert_eq!(scored["f1"], best["value"], "best/ is not the checkpoint that was best");
     assert!(ok(&["runs", "list", "--output-dir", arg(&runs)]).contains("succeeded"));

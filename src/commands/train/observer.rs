@@ -31,7 +31,10 @@ impl Observer for Console {
         if run.first_step > 0 {
             eprintln!("going on from step {}", run.first_step);
         }
-        eprintln!("{:>6} {:>8} {:>10} {:>9} {:>9} {:>9} {:>8}", "epoch", "step", "loss", "precision", "recall", "f1", "time");
+        eprintln!(
+            "{:>6} {:>8} {:>10} {:>9} {:>9} {:>9} {:>8}",
+            "epoch", "step", "loss", "precision", "recall", "f1", "time"
+        );
         self.bar = progress::bar(run.total_steps, "steps");
         self.bar.set_position(run.first_step);
     }
@@ -46,7 +49,13 @@ impl Observer for Console {
         let e = report.evaluation;
         let row = format!(
             "{:>6} {:>8} {:>10.4} {:>9.4} {:>9.4} {:>9.4} {:>7.1}s{}",
-            m.epoch, m.global_step, m.train_loss, e.precision, e.recall, e.f1, m.train_seconds,
+            m.epoch,
+            m.global_step,
+            m.train_loss,
+            e.precision,
+            e.recall,
+            e.f1,
+            m.train_seconds,
             if report.is_best { " *" } else { "" }
         );
         self.bar.suspend(|| eprintln!("{row}"));
