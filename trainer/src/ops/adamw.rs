@@ -52,7 +52,11 @@ vectorized! {
     }
 
     fn squares(x: &[f32]) -> f64 {
-        x.chunks(1024).map(|part| sum_squares(part, 0.0)).sum()
+        let mut total = 0.0;
+        for part in x.chunks(1024) {
+            total += sum_squares(part, 0.0);
+        }
+        total
     }
 }
 

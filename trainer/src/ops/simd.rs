@@ -2,7 +2,8 @@
 //!
 //! Kernels are plain loops; [`vectorized!`] compiles each once for AVX-512, once for AVX2 with fused multiply-add and
 //! once for the baseline, and picks at run time. All three follow the same arithmetic; only the baseline of a
-//! processor without fused multiply-add is slow.
+//! processor without fused multiply-add is slow. Kernels use `for` loops: a closure handed to an iterator adaptor may
+//! end up in a function of its own, compiled for the baseline.
 
 /// What the processor can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +125,21 @@ pub(crate) fn sum(row: &[f32]) -> f64 {
             *lane += x;
         }
     }
-    let tail: f64 = rest.iter().map(|&x| f64::from(x)).sum();
-    lanes.iter().map(|&x| f64::from(x)).sum::<f64>() + tail
+    let mut total = total(&lanes);
+    for x in rest {
+        total += f64::from(*x);
+    }
+    total
+}
+
+/// Sum of the lanes, in order.
+#[inline(always)]
+fn total(lanes: &[f32; 16]) -> f64 {
+    let mut total = 0.0;
+    for lane in lanes {
+        total += f64::from(*lane);
+    }
+    total
 }
 
 /// Σ (a − centre)², as [`sum`].
@@ -139,8 +153,12 @@ pub(crate) fn sum_squares(row: &[f32], centre: f32) -> f64 {
             *lane = d.mul_add(d, *lane);
         }
     }
-    let tail: f64 = rest.iter().map(|&x| f64::from(x - centre).powi(2)).sum();
-    lanes.iter().map(|&x| f64::from(x)).sum::<f64>() + tail
+    let mut total = total(&lanes);
+    for x in rest {
+        let d = f64::from(x - centre);
+        total += d * d;
+    }
+    total
 }
 
 /// Σ a·b, as [`sum`]; the rows are of one length.
@@ -153,8 +171,11 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
             *lane = x.mul_add(*y, *lane);
         }
     }
-    let tail: f64 = a_rest.iter().zip(b_rest).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
-    lanes.iter().map(|&x| f64::from(x)).sum::<f64>() + tail
+    let mut total = total(&lanes);
+    for (x, y) in a_rest.iter().zip(b_rest) {
+        total += f64::from(*x) * f64::from(*y);
+    }
+    total
 }
 
 /// Largest element; −∞ for an empty row.
@@ -167,7 +188,14 @@ pub(crate) fn max(row: &[f32]) -> f32 {
             *lane = if *x > *lane { *x } else { *lane };
         }
     }
-    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+    let mut largest = f32::NEG_INFINITY;
+    for x in &lanes {
+        largest = if *x > largest { *x } else { largest };
+    }
+    for x in rest {
+        largest = if *x > largest { *x } else { largest };
+    }
+    largest
 }
 
 #[cfg(test)]
