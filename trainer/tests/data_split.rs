@@ -24,6 +24,10 @@ fn shared(path: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+fn seeded(split: &Value) -> PythonRandom {
+    PythonRandom::new(split["random_seed"].as_u64().unwrap())
+}
+
 fn numbers(value: &Value) -> Vec<usize> {
     value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect()
 }
@@ -76,7 +80,7 @@ fn recorded_validation_keys_and_hashes_come_out_of_the_seed() {
         let keys = header["receipt_keys"].as_array().unwrap();
         let keys: Vec<String> = keys.iter().map(|k| k.as_str().unwrap().to_string()).collect();
         for want in splits {
-            let (train, mut validation) = split_keys(keys.clone(), want["random_seed"].as_u64().unwrap());
+            let (train, mut validation) = split_keys(keys.clone(), &mut seeded(want));
             validation.sort();
             assert_eq!(serde_json::json!(validation), want["val_receipt_keys"]);
             assert_eq!(

@@ -1,8 +1,8 @@
 //! `--data`: from paths on disk to receipts in up to three parts.
 //!
-//! Takes JSONL files and folders with `train.jsonl`, `validation.jsonl` and `test.jsonl`, several of them mixed.
-//! Loading checks that no receipt occurs twice, neither inside a part nor across parts. It does not split, encode or
-//! look at labels.
+//! Takes JSONL files, folders with `train.jsonl`, `validation.jsonl` and `test.jsonl` (snapshots among them), and
+//! folders of published data sets, several of them mixed. Loading checks that no receipt occurs twice, neither inside
+//! a part nor across parts, and writes labels in upper case. It does not split or encode.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use layoutlm_core::receipt::{BadLine, BadLines, Receipt, read_jsonl};
 
 use super::error::DataError;
+use super::import::import;
+use super::snapshot::check_receipts;
 use crate::files::FileError;
 
 /// File names of each part in a folder, in the order they are tried.
@@ -127,17 +129,33 @@ fn load_path(path: &Path, bad: BadLines) -> Result<Dataset, DataError> {
     } else {
         return Err(DataError::NotFound(path.to_path_buf()));
     };
+    upper_case_labels(&mut data);
     let count = |part: &Option<Vec<Receipt>>| part.as_ref().map(Vec::len);
     let (train, validation, test) = (data.train.len(), count(&data.validation), count(&data.test));
     data.sources = vec![Source { path: path.to_path_buf(), train, validation, test }];
     Ok(data)
 }
 
+/// Labels are names, not texts: merges and allow lists know them in upper case only.
+fn upper_case_labels(data: &mut Dataset) {
+    let parts = [Some(&mut data.train), data.validation.as_mut(), data.test.as_mut()];
+    let words = parts.into_iter().flatten().flatten().flat_map(|r| &mut r.words);
+    for label in words.filter_map(|w| w.label.as_mut()) {
+        if label.chars().any(char::is_lowercase) {
+            *label = label.to_uppercase();
+        }
+    }
+}
+
 fn load_folder(folder: &Path, bad: BadLines) -> Result<Dataset, DataError> {
     let find = |names: &[&str]| names.iter().map(|n| folder.join(n)).find(|p| p.is_file());
     let Some(train_file) = find(&TRAIN_FILES) else {
-        return Err(no_train_file(folder));
+        return match import(folder, bad)? {
+            Some((_, data)) => Ok(data),
+            None => Err(no_train_file(folder)),
+        };
     };
+    check_receipts(folder)?;
     let (train, mut skipped) = read_file(&train_file, bad)?;
     let mut part = |names: &[&str]| -> Result<Option<Vec<Receipt>>, DataError> {
         let Some(file) = find(names) else { return Ok(None) };
@@ -165,7 +183,9 @@ fn no_train_file(folder: &Path) -> DataError {
         .filter(|name| name.ends_with(".jsonl"))
         .collect();
     let reason = if others.is_empty() {
-        "expected train.jsonl, and optionally validation.jsonl and test.jsonl".to_string()
+        "expected train.jsonl, and optionally validation.jsonl and test.jsonl; or the folders of SROIE (box and key), \
+         CORD (json) or FUNSD (annotations)"
+            .to_string()
     } else {
         format!("there is no train.jsonl, but {}; name the files themselves or rename one", others.join(", "))
     };

@@ -57,16 +57,21 @@ pub struct Split {
     pub validation: Vec<Receipt>,
     /// The record.
     pub info: SplitInfo,
+    /// The generator where the split left it: O-only down-sampling goes on drawing from it.
+    pub random: PythonRandom,
 }
 
-/// Splits keys by a seed: `(train, validation)`, both in shuffled order.
+/// Splits keys: `(train, validation)`, both in shuffled order.
 ///
 /// The keys are sorted, shuffled by CPython's generator and cut after 90 %, at least one. A single key leaves
-/// validation empty.
-pub fn split_keys(keys: impl IntoIterator<Item = String>, seed: u64) -> (Vec<String>, Vec<String>) {
+/// validation empty. `random` is fresh from its seed; O-only down-sampling goes on drawing from it.
+pub fn split_keys(
+    keys: impl IntoIterator<Item = String>,
+    random: &mut PythonRandom,
+) -> (Vec<String>, Vec<String>) {
     let mut keys: Vec<String> = keys.into_iter().collect();
     keys.sort_unstable();
-    PythonRandom::new(seed).shuffle(&mut keys);
+    random.shuffle(&mut keys);
     let cut = ((keys.len() as f64 * TRAIN_SHARE) as usize).max(1).min(keys.len());
     let validation = keys.split_off(cut);
     (keys, validation)
@@ -81,8 +86,10 @@ pub fn split_by_seed(receipts: Vec<Receipt>, seed: u64) -> Result<Split, DataErr
         let reason = "at least two receipts are needed, one to train on and one to validate on";
         return Err(DataError::Split(reason.into()));
     }
-    let (_, validation) = split_keys(receipts.iter().map(Receipt::key), seed);
-    Ok(cut(receipts, &validation.into_iter().collect(), SplitSource::SeededRandomSplit, seed))
+    let mut random = PythonRandom::new(seed);
+    let (_, validation) = split_keys(receipts.iter().map(Receipt::key), &mut random);
+    let validation = validation.into_iter().collect();
+    Ok(Split { random, ..cut(receipts, &validation, SplitSource::SeededRandomSplit, seed) })
 }
 
 /// Holds out the receipts whose keys are given; keys of other receipts are recorded as missing.
@@ -121,7 +128,8 @@ pub fn split_by_merchant(receipts: Vec<Receipt>, seed: u64) -> Result<Split, Dat
     }
     let wanted = receipts.len() - ((receipts.len() as f64 * TRAIN_SHARE) as usize).min(receipts.len() - 1);
     let mut order: Vec<&Vec<usize>> = groups.values().collect();
-    PythonRandom::new(seed).shuffle(&mut order);
+    let mut random = PythonRandom::new(seed);
+    random.shuffle(&mut order);
     let mut held_out: BTreeSet<usize> = BTreeSet::new();
     for group in order.iter().rev() {
         if held_out.len() < wanted && held_out.len() + group.len() <= 2 * wanted {
@@ -133,7 +141,7 @@ pub fn split_by_merchant(receipts: Vec<Receipt>, seed: u64) -> Result<Split, Dat
         held_out.extend(order.iter().min_by_key(|g| g.len()).into_iter().copied().flatten());
     }
     let keys = held_out.iter().filter_map(|&i| receipts.get(i)).map(Receipt::key).collect();
-    Ok(cut(receipts, &keys, SplitSource::MerchantGroupedSplit, seed))
+    Ok(Split { random, ..cut(receipts, &keys, SplitSource::MerchantGroupedSplit, seed) })
 }
 
 /// Takes the data's own validation part as it is.
@@ -149,14 +157,14 @@ pub fn given_split(train: Vec<Receipt>, validation: Vec<Receipt>) -> Result<Spli
         )));
     }
     let info = info(&train, &validation, SplitSource::GivenSplit, 0);
-    Ok(Split { train, validation, info })
+    Ok(Split { train, validation, info, random: PythonRandom::new(0) })
 }
 
 fn cut(receipts: Vec<Receipt>, validation: &BTreeSet<String>, source: SplitSource, seed: u64) -> Split {
     let (validation, train): (Vec<_>, Vec<_>) =
         receipts.into_iter().partition(|r| validation.contains(&r.key()));
     let info = info(&train, &validation, source, seed);
-    Split { train, validation, info }
+    Split { train, validation, info, random: PythonRandom::new(seed) }
 }
 
 fn info(train: &[Receipt], validation: &[Receipt], source: SplitSource, random_seed: u64) -> SplitInfo {

@@ -1,0 +1,62 @@
+//! The mode that reproduces the Python trainer's loader, for comparison with its runs.
+//!
+//! Boxes keep their bottom-left origin, words are sorted by `(y0, x0)`, coordinates are rescaled only when some word
+//! of the same *image* lies beyond 1, and unknown labels are `O`. Whoever trains anew is better served by the
+//! defaults: here the receipt is read from its bottom to its top.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use layoutlm_core::bbox::{BoxRule, BoxScale, Origin};
+use layoutlm_core::label::{LabelError, LabelScheme, Merges, core_labels};
+use layoutlm_core::reading_order::ReadingOrder;
+use layoutlm_core::receipt::Receipt;
+use layoutlm_core::window::WindowRule;
+
+use super::examples::{ExampleRules, Granularity, Scope};
+
+/// The loader's rules for a window size and stride in words.
+pub fn upstream_rules(scheme: LabelScheme, size: usize, stride: usize) -> ExampleRules {
+    ExampleRules {
+        box_rule: BoxRule { scale: BoxScale::PageSize, origin: Origin::BottomLeft },
+        reading_order: ReadingOrder::Yx,
+        window: WindowRule { size, stride, ..WindowRule::default() },
+        scheme,
+        granularity: Granularity::Receipt,
+        scope: Scope::Full,
+        item_windows: None,
+    }
+}
+
+/// The loader's scheme: labels that are neither known nor a merge's target are `O`, in the allow list too.
+///
+/// # Errors
+/// [`LabelError::ContradictoryMerge`].
+pub fn upstream_scheme(merges: Merges, allowed: Option<Vec<String>>) -> Result<LabelScheme, LabelError> {
+    let known = core_labels();
+    let targets: BTreeSet<String> = merges.keys().map(|t| t.to_uppercase()).collect();
+    let allowed = match allowed {
+        Some(names) => {
+            let upper = names.iter().map(|n| n.trim().to_uppercase());
+            upper.filter(|n| known.contains(n) || targets.contains(n)).collect()
+        }
+        None => known.iter().cloned().collect(),
+    };
+    LabelScheme::new(merges, Some(allowed), &known)
+}
+
+/// Sets each receipt's page size so that coordinates in 0..=1 are scaled as the loader scales them: by the largest x
+/// (y) of all words of the same image where that is above 1, by 1 otherwise.
+pub fn upstream_pages(receipts: &mut [Receipt]) {
+    let mut largest: BTreeMap<String, [f64; 2]> = BTreeMap::new();
+    for receipt in receipts.iter() {
+        let size = largest.entry(receipt.image_id.clone()).or_insert([1.0; 2]);
+        for [x0, y0, x1, y1] in receipt.words.iter().map(|w| w.bbox) {
+            *size = [size[0].max(x0).max(x1), size[1].max(y0).max(y1)];
+        }
+    }
+    for receipt in receipts {
+        let [width, height] = largest.get(&receipt.image_id).copied().unwrap_or([1.0; 2]);
+        (receipt.width, receipt.height) = (Some(width), Some(height));
+        receipt.origin = Origin::BottomLeft;
+    }
+}

@@ -1,0 +1,295 @@
+//! The reproducing mode against what the Python trainer's own loader made of the same table: words, boxes, tags,
+//! splits, ratios and run records.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, which may panic
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use layoutlm_core::bbox::Origin;
+use layoutlm_core::label::Merges;
+use layoutlm_core::receipt::{Receipt, ValidationStatus, Word};
+use layoutlm_core::window::WindowRule;
+use layoutlm_trainer::data::{
+    ExampleRules, Granularity, LabelledReceipt, PythonRandom, Scope, TagCounts, WordExample, downsample,
+    keys_hash, observed_labels, resulting_labels, split_keys, upstream_pages, upstream_rules,
+    upstream_scheme,
+};
+use layoutlm_trainer::run::split_counts;
+use serde_json::{Value, json};
+
+/// The material shared with this repository, or a line that says why a test is passed over.
+fn shared(path: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("LAYOUTLM_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")), PathBuf::from);
+    let path = root.join(path);
+    if !path.exists() {
+        eprintln!("skipped: {} is not there (set LAYOUTLM_SHARED)", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+fn jsonl(path: &PathBuf) -> Vec<Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+/// Receipts with a VALID label and words, and the VALID labels of each word in order of their names.
+struct Table {
+    receipts: Vec<Receipt>,
+    labels: Vec<Vec<Vec<String>>>,
+}
+
+type WordKey = (String, u32, u32, u32);
+
+impl Table {
+    /// Reads the words and labels among a table's items.
+    fn read(names: &[&str]) -> Option<Self> {
+        let mut words: BTreeMap<(String, u32), Vec<Word>> = BTreeMap::new();
+        let mut labels: BTreeMap<WordKey, BTreeSet<String>> = BTreeMap::new();
+        for name in names {
+            for item in jsonl(&shared(&format!("fixtures/dynamodb/{name}.items.jsonl"))?) {
+                let text = |field: &str| item[field]["S"].as_str().unwrap_or_default().to_string();
+                let key = text("SK");
+                let parts: Vec<&str> = key.split('#').collect();
+                let number = |i: usize| parts[i].parse::<u32>().unwrap();
+                let image = text("PK").trim_start_matches("IMAGE#").to_string();
+                match text("TYPE").as_str() {
+                    "RECEIPT_WORD" => words.entry((image, number(1))).or_default().push(Word {
+                        line_id: number(3),
+                        word_id: number(5),
+                        text: text("text"),
+                        bbox: corners(&item),
+                        label: None,
+                        validation_status: ValidationStatus::Valid,
+                        source_label: None,
+                        entity_id: None,
+                    }),
+                    "RECEIPT_WORD_LABEL" if text("validation_status") == "VALID" => {
+                        let word = (image, number(1), number(3), number(5));
+                        labels.entry(word).or_default().insert(parts[7].to_string());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Some(Self::join(words, &labels))
+    }
+
+    fn join(words: BTreeMap<(String, u32), Vec<Word>>, labels: &BTreeMap<WordKey, BTreeSet<String>>) -> Self {
+        let labelled: BTreeSet<(&String, u32)> = labels.keys().map(|(image, r, ..)| (image, *r)).collect();
+        let mut table = Self { receipts: Vec::new(), labels: Vec::new() };
+        for ((image_id, receipt_id), mut words) in words {
+            if !labelled.contains(&(&image_id, receipt_id)) {
+                continue;
+            }
+            words.sort_by_key(|w| (w.line_id, w.word_id));
+            let of = |w: &Word| labels.get(&(image_id.clone(), receipt_id, w.line_id, w.word_id));
+            table.labels.push(words.iter().map(|w| of(w).into_iter().flatten().cloned().collect()).collect());
+            let (width, height, origin, merchant) = (None, None, Origin::BottomLeft, None);
+            table.receipts.push(Receipt { image_id, receipt_id, width, height, origin, merchant, words });
+        }
+        upstream_pages(&mut table.receipts);
+        table
+    }
+
+    fn cut(&self, rules: &ExampleRules) -> Vec<WordExample> {
+        let all = self.receipts.iter().zip(&self.labels);
+        all.flat_map(|(r, l)| rules.cut(&LabelledReceipt::with_labels(r, l.clone()), None)).collect()
+    }
+
+    fn cut_item_windows(&self, rules: &ExampleRules) -> Vec<WordExample> {
+        let all = self.receipts.iter().zip(&self.labels);
+        all.flat_map(|(r, l)| rules.cut_item_windows(&LabelledReceipt::with_labels(r, l.clone()), None))
+            .collect()
+    }
+
+    fn text(&self, key: &str, word: usize) -> &str {
+        &self.receipts.iter().find(|r| r.key() == key).unwrap().words[word].text
+    }
+}
+
+/// Extents of a word's four corners.
+fn corners(item: &Value) -> [f64; 4] {
+    let of = |axis: &str| -> Vec<f64> {
+        ["top_left", "top_right", "bottom_left", "bottom_right"]
+            .iter()
+            .map(|corner| item[*corner]["M"][axis]["N"].as_str().unwrap().parse().unwrap())
+            .collect()
+    };
+    let least = |v: &[f64]| v.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = |v: &[f64]| v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (x, y) = (of("x"), of("y"));
+    [least(&x), least(&y), most(&x), most(&y)]
+}
+
+/// The rules a golden's header describes.
+fn rules_of(header: &Value) -> ExampleRules {
+    let options = &header["options"];
+    let env = |name: &str| options["env"][name].as_str();
+    let mut merges: Merges =
+        options.get("label_merges").map_or(Merges::new(), |m| serde_json::from_value(m.clone()).unwrap());
+    if env("LAYOUTLM_MERGE_AMOUNTS").is_some() {
+        merges.extend(layoutlm_core::label::preset("amounts").unwrap());
+    }
+    let listed = env("LAYOUTLM_ALLOWED_LABELS").map(|l| l.split(',').map(String::from).collect());
+    let allowed =
+        options.get("allowed_labels").map(|a| serde_json::from_value(a.clone()).unwrap()).or(listed);
+    let number = |v: &Value, or: u64| v.as_u64().unwrap_or(or) as usize;
+    let (size, stride) = (number(&header["window_size"], 200), number(&header["window_stride"], 150));
+    let mut rules = upstream_rules(upstream_scheme(merges, allowed).unwrap(), size, stride);
+    if header["config"].as_str().unwrap().starts_with("seed.") {
+        rules.granularity = Granularity::Line;
+    }
+    if env("LAYOUTLM_SCOPE") == Some("line_items") {
+        rules.scope = Scope::LineItems;
+    }
+    if options["item_window_augmentation"] == json!(true) {
+        let (size, stride) =
+            (number(&options["item_window_size"], 0), number(&options["item_window_stride"], 0));
+        rules.item_windows = Some(WindowRule { size, stride, max_length: 512 });
+    }
+    rules
+}
+
+fn tags_of(examples: &[WordExample]) -> impl Iterator<Item = &[String]> {
+    examples.iter().map(|e| e.tags.as_slice())
+}
+
+fn same_ratio(got: Option<f64>, want: &Value) -> bool {
+    match want {
+        Value::String(text) => got.unwrap_or(f64::INFINITY) == text.parse::<f64>().unwrap(),
+        other => got == other.as_f64(),
+    }
+}
+
+#[test]
+fn examples_equal_the_loaders_word_for_word() {
+    let Some(folder) = shared("fixtures/dynamodb/loader") else { return };
+    let mut compared = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let golden = jsonl(&path);
+        let (header, want) = golden.split_first().unwrap();
+        let table = Table::read(&[name.split('.').next().unwrap()]).unwrap();
+        let rules = rules_of(header);
+        let mut got = table.cut(&rules);
+        if rules.item_windows.is_some() {
+            let last = header["splits"].as_array().unwrap().last().unwrap();
+            let held_out: BTreeSet<&str> =
+                last["val_receipt_keys"].as_array().unwrap().iter().map(|k| k.as_str().unwrap()).collect();
+            let extra = table.cut_item_windows(&rules);
+            got.extend(extra.into_iter().filter(|e| !held_out.contains(e.key.as_str())));
+            got.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+        assert_eq!(got.len(), want.len(), "{name}");
+        for (got, want) in got.iter().zip(want) {
+            let tokens: Vec<&str> = got.words.iter().map(|&w| table.text(&got.key, w)).collect();
+            let boxes: Vec<[u16; 4]> = got.boxes.iter().map(|b| b.corners()).collect();
+            let at = format!("{name} {} window {}", want["receipt_key"], want["window"]);
+            assert_eq!(json!(got.key), want["receipt_key"], "{at}");
+            assert_eq!(json!(tokens), want["tokens"], "{at}");
+            assert_eq!(json!(boxes), want["bboxes"], "{at}");
+            assert_eq!(json!(got.tags), want["ner_tags"], "{at}");
+            compared += 1;
+        }
+        assert_eq!(
+            json!(observed_labels(tags_of(&got)).unwrap().tags()),
+            header["label_list_all_examples"],
+            "{name}"
+        );
+    }
+    assert!(compared > 900, "{compared}");
+}
+
+#[test]
+fn splits_hashes_and_ratios_of_four_seeds_equal_the_loaders() {
+    let Some(folder) = shared("fixtures/dynamodb/loader") else { return };
+    let mut compared = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let header = jsonl(&path).remove(0);
+        let Some(splits) = header["splits"].as_array() else { continue };
+        let table = Table::read(&[name.split('.').next().unwrap()]).unwrap();
+        let rules = rules_of(&header);
+        let (examples, extra) = (table.cut(&rules), table.cut_item_windows(&rules));
+        let keys: BTreeSet<String> = examples.iter().map(|e| e.key.clone()).collect();
+        assert_eq!(json!(keys), header["receipt_keys"], "{name}");
+        let sources = table.labels.iter().flatten().filter_map(|l| l.first()).map(String::as_str);
+        assert_eq!(json!(resulting_labels(&rules.scheme, sources)), header["resulting_labels"], "{name}");
+        for want in splits {
+            let at = format!("{name} seed {}", want["random_seed"]);
+            let mut random = PythonRandom::new(want["random_seed"].as_u64().unwrap());
+            let (train, held_out) = split_keys(keys.clone(), &mut random);
+            assert_eq!(
+                keys_hash(train.iter().map(String::as_str)),
+                want["train_receipts_hash"].as_str().unwrap()
+            );
+            assert_eq!(
+                keys_hash(held_out.iter().map(String::as_str)),
+                want["val_receipts_hash"].as_str().unwrap()
+            );
+            let train: BTreeSet<String> = train.into_iter().collect();
+            let of = |all: &[WordExample], wanted: bool| -> Vec<WordExample> {
+                all.iter().filter(|e| train.contains(&e.key) == wanted).cloned().collect()
+            };
+            let (mut training, validation, extra) =
+                (of(&examples, true), of(&examples, false), of(&extra, true));
+            assert_eq!(json!(extra.len()), want["num_item_window_examples"], "{at}");
+            training.extend(extra);
+            assert!(
+                same_ratio(TagCounts::of(tags_of(&validation)).ratio(), &want["o_entity_ratio_val"]),
+                "{at}"
+            );
+            let ratio = want["target_o_entity_ratio"].as_f64();
+            let (_, report) = downsample(training, ratio, &mut random, |e| &e.tags);
+            assert!(
+                same_ratio(report.o_entity_ratio_before, &want["o_entity_ratio_before_downsample"]),
+                "{at}"
+            );
+            assert_eq!(json!(report.o_only_total), want["o_only_lines_total"], "{at}");
+            assert_eq!(json!(report.entity_total), want["entity_lines_total"], "{at}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 48);
+}
+
+#[test]
+fn other_item_types_in_the_table_change_nothing() {
+    let (Some(plain), Some(noisy)) = (Table::read(&["edge"]), Table::read(&["edge", "noise"])) else {
+        return;
+    };
+    let rules = upstream_rules(upstream_scheme(Merges::new(), None).unwrap(), 200, 150);
+    assert_eq!(plain.cut(&rules), noisy.cut(&rules));
+}
+
+#[test]
+fn the_counts_of_a_real_runs_record_come_out_again() {
+    let Some(path) = shared("fixtures/runs/layoutlm-v1-fixture-merged/run.json") else { return };
+    let text = std::fs::read_to_string(path).unwrap().replace("Infinity", "null");
+    let record: Value = serde_json::from_str(&text).unwrap();
+    let table = Table::read(&["receipts", "edge"]).unwrap();
+    let merges: Merges = serde_json::from_value(record["label_merges"].clone()).unwrap();
+    let allowed: Vec<String> =
+        serde_json::from_value(record["data_config"]["allowed_labels"].clone()).unwrap();
+    let split = &record["split_metadata"];
+    let number = |name: &str| split[name].as_u64().unwrap() as usize;
+    let scheme = upstream_scheme(merges, Some(allowed)).unwrap();
+    let rules = upstream_rules(scheme, number("window_size"), number("window_stride"));
+    let held_out: BTreeSet<String> = serde_json::from_value(split["val_receipt_keys"].clone()).unwrap();
+    let (validation, training): (Vec<_>, Vec<_>) =
+        table.cut(&rules).into_iter().partition(|e| held_out.contains(&e.key));
+    let ratio = split["target_o_entity_ratio"].as_f64();
+    let (training, report) = downsample(training, ratio, &mut PythonRandom::new(0), |e| &e.tags);
+    for (part, examples) in [("train", &training), ("validation", &validation)] {
+        let got = serde_json::to_value(split_counts(tags_of(examples))).unwrap();
+        assert_eq!(got, record["dataset_counts"][part], "{part}");
+    }
+    assert_eq!(json!(report.o_entity_ratio_before), split["o_entity_ratio_before_downsample"]);
+    assert_eq!(json!(report.o_entity_ratio_after), split["o_entity_ratio_after_downsample"]);
+    assert_eq!(report.o_only_kept, number("o_only_lines_kept"));
+    assert_eq!(report.o_only_dropped(), number("o_only_lines_dropped"));
+    assert_eq!(json!(observed_labels(tags_of(&training)).unwrap().tags()), record["label_list"]);
+}
