@@ -66,19 +66,19 @@ pub enum EngineError {
 /// What the graph wants to be fed, in its own order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
-    InputIds,
-    Bbox,
-    AttentionMask,
-    TokenTypeIds,
+    Ids,
+    Boxes,
+    Mask,
+    Types,
 }
 
 impl Input {
     fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "input_ids" => Self::InputIds,
-            "bbox" => Self::Bbox,
-            "attention_mask" => Self::AttentionMask,
-            "token_type_ids" => Self::TokenTypeIds,
+            "input_ids" => Self::Ids,
+            "bbox" => Self::Boxes,
+            "attention_mask" => Self::Mask,
+            "token_type_ids" => Self::Types,
             _ => return None,
         })
     }
@@ -129,10 +129,12 @@ impl WindowSession {
         if tokens == 0 {
             return Ok(Vec::new());
         }
+        let missing = || EngineError::Run { tokens, reason: "it gave no logits".into() };
         let failed = |e: ort::Error| EngineError::Run { tokens, reason: one_line(e.message()) };
         let feeds = self.feeds(window).map_err(failed)?;
         let outputs = self.session.run(feeds.as_slice()).map_err(failed)?;
-        let (shape, values) = outputs["logits"].try_extract_tensor::<f32>().map_err(failed)?;
+        let (shape, values) =
+            outputs.get("logits").ok_or_else(missing)?.try_extract_tensor::<f32>().map_err(failed)?;
         if shape.iter().as_slice() != [1, tokens as i64, labels as i64] {
             return Err(EngineError::Shape { found: shape.to_vec(), tokens, labels });
         }
@@ -154,10 +156,10 @@ impl WindowSession {
                     Tensor::from_array(([1, seq], values.take().unwrap_or_default())).map(Tensor::into_dyn)
                 };
                 let tensor = match input {
-                    Input::InputIds => plain(&mut ids)?,
-                    Input::AttentionMask => plain(&mut mask)?,
-                    Input::TokenTypeIds => plain(&mut types)?,
-                    Input::Bbox => {
+                    Input::Ids => plain(&mut ids)?,
+                    Input::Mask => plain(&mut mask)?,
+                    Input::Types => plain(&mut types)?,
+                    Input::Boxes => {
                         Tensor::from_array(([1, seq, 4], boxes.take().unwrap_or_default()))?.into_dyn()
                     }
                 };
@@ -185,11 +187,11 @@ fn signature(session: &Session) -> Result<(Vec<Input>, usize), String> {
     for outlet in session.inputs() {
         let input =
             Input::named(outlet.name()).ok_or_else(|| format!("it wants an input {:?}", outlet.name()))?;
-        let rank = if input == Input::Bbox { 3 } else { 2 };
+        let rank = if input == Input::Boxes { 3 } else { 2 };
         tensor_dims(outlet, TensorElementType::Int64, rank)?;
         inputs.push(input);
     }
-    for (needed, name) in [(Input::InputIds, "input_ids"), (Input::Bbox, "bbox")] {
+    for (needed, name) in [(Input::Ids, "input_ids"), (Input::Boxes, "bbox")] {
         if !inputs.contains(&needed) {
             return Err(format!("it has no input {name}"));
         }

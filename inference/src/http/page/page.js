@@ -140,6 +140,7 @@ function paint(element, type) {
 
 function show(receipt, result) {
   lit = null;
+  hush();
   const { W, H, place } = geometry(receipt);
   const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": "Words of the receipt" });
   const groups = result.words.map((word, i) => {
@@ -182,11 +183,11 @@ function step(event, groups, i) {
 }
 
 function tell(group, word) {
-  const rows = (word.probabilities || [])
+  const rows = (word.no_tokens ? [] : word.probabilities)
     .map((p, i) => [p, labels[i]]).sort((a, b) => b[0] - a[0]).slice(0, 4)
     .map(([p, label]) => make("div", {}, make("span", {}, label || "?"), make("span", {}, percent(p))));
-  const note = word.no_tokens ? [make("div", {}, "The tokenizer finds nothing in this word.")] : [];
-  at("tip").replaceChildren(make("b", {}, word.text.slice(0, 200)), make("div", {}, make("span", {}, word.label), make("span", {}, percent(word.confidence))), ...rows, ...note);
+  const note = word.no_tokens ? [make("div", {}, "O: the tokenizer finds nothing in this word.")] : [];
+  at("tip").replaceChildren(make("b", {}, word.text.slice(0, 200)), ...rows, ...note);
   at("tip").hidden = false;
   const box = group.getBoundingClientRect(), tip = at("tip").getBoundingClientRect();
   const below = box.bottom + 8 + tip.height < innerHeight;
