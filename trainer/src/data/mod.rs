@@ -27,7 +27,7 @@ pub use examples::{ExampleKind, ExampleRules, Granularity, Scope, WordExample};
 pub use import::{Published, import};
 pub use keys::{KeyFile, keys_hash, parse_keys, read_keys};
 pub use label_list::{allowed_labels, observed_labels, resulting_labels};
-pub use labelled::LabelledReceipt;
+pub use labelled::{LabelledReceipt, labelled_only};
 pub use leakage::{DEFAULT_OVERLAP, LeakageReport, NearDuplicate, leakage};
 pub use load::{Dataset, Source, check_disjoint, load};
 pub use merchant::{merchant_groups, merchant_key, merchant_of};

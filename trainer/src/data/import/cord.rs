@@ -77,7 +77,7 @@ pub(super) fn read(path: &Path, part: &PartFolders) -> Result<Receipt, Fault> {
     let expected =
         "{\"valid_line\": [{\"words\": [{\"quad\": …, \"row_id\": …, \"text\": …}], \"category\": …}]}";
     let annotated: Annotated = read_json(path, expected)?;
-    let size = annotated.meta.and_then(|m| m.image_size).filter(|s| s.width > 0.0 && s.height > 0.0);
+    let size = annotated.meta.and_then(|m| m.image_size).filter(|s| s.width >= 1.0 && s.height >= 1.0);
     let page = size.map(|s| (s.width, s.height));
     let mut rows: BTreeMap<i64, Vec<Word>> = BTreeMap::new();
     for (entity, line) in annotated.valid_line.iter().enumerate() {

@@ -46,7 +46,7 @@ pub(super) fn image_size(annotation: &Path, part: &PartFolders) -> Option<(f64, 
     (sized.width > 0 && sized.height > 0).then_some((sized.width as f64, sized.height as f64))
 }
 
-/// A box inside its page, where the page is known, with no side below one.
+/// A box inside its page, where the page is known (sides of at least 1), with no side below one.
 pub(super) fn inside([x0, y0, x1, y1]: [f64; 4], page: Option<(f64, f64)>) -> [f64; 4] {
     let (width, height) = page.unwrap_or((f64::MAX, f64::MAX));
     let (x0, y0) = (x0.clamp(0.0, width - 1.0), y0.clamp(0.0, height - 1.0));

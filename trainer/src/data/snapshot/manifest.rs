@@ -39,8 +39,7 @@ pub struct SnapshotManifest {
 
 impl SnapshotManifest {
     pub(super) fn new(snapshot: &Snapshot, files: BTreeMap<String, String>) -> Self {
-        let listing: String = files.iter().map(|(name, hash)| format!("{hash}  {name}\n")).collect();
-        let content = sha256_hex(format!("{FORMAT}\n{}\n{listing}", snapshot.fingerprint).as_bytes());
+        let content = content_hash(&snapshot.fingerprint, &files);
         let count = |of: fn(&super::SnapshotPart) -> usize| {
             snapshot.parts.iter().map(|(name, part)| (name.clone(), of(part))).collect()
         };
@@ -69,6 +68,12 @@ impl SnapshotManifest {
             let reason = format!("format {} is not the one this version reads ({FORMAT})", manifest.format);
             return Err(fault(&path, reason));
         }
+        if manifest.content != content_hash(&manifest.encoding_fingerprint, &manifest.files) {
+            return Err(fault(
+                &path,
+                "it was changed after the data was frozen; freeze the data anew".into(),
+            ));
+        }
         Ok(manifest)
     }
 
@@ -90,4 +95,9 @@ impl SnapshotManifest {
         }
         Ok(bytes)
     }
+}
+
+fn content_hash(fingerprint: &str, files: &BTreeMap<String, String>) -> String {
+    let listing: String = files.iter().map(|(name, hash)| format!("{hash}  {name}\n")).collect();
+    sha256_hex(format!("{FORMAT}\n{fingerprint}\n{listing}").as_bytes())
 }
