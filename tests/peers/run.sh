@@ -27,3 +27,8 @@ echo "== a trained checkpoint in transformers"
 "$cli" encode --model "$work/runs/peer" --input "$work/receipts.jsonl" --output "$work/windows.jsonl"
 "$cli" export --checkpoint "$work/runs/peer" --output "$work/bundle" --variants fp32 >/dev/null
 "$peers/bin/python" tests/peers/check.py "$work/runs/peer/best" "$work/bundle" "$work/windows.jsonl"
+
+echo "== every variant in onnx.checker and onnxruntime"
+"$cli" export --checkpoint "$shared/goldens/tiny" --output "$work/tiny" --variants fp32,fused,int8 \
+  --max-flip-rate 1 --max-f1-drop 1 >/dev/null
+"$peers/bin/python" tests/peers/check_onnx.py "$work/tiny" --goldens "$shared/goldens/encode"

@@ -266,7 +266,7 @@ mod tests {
         let deep = format!(r#"{{"words":[{{"text":"x","box":{}"#, "[".repeat(100_000));
         let ignored = format!(r#"{{"words":[],"x":{}"#, "[".repeat(100_000));
         let twice = r#"{"words":[{"word_id":1,"text":"x","box":[0,0,1,1]},{"word_id":1,"text":"y","box":[0,0,1,1]}]}"#;
-        let many = format!(r#"{{"words":[{}]}}"#, vec![r#"{"text":"x","box":[0,0,1,1]}"#; 4].join(","));
+        let many = format!(r#"{{"words":[{}]}}"#, [r#"{"text":"x","box":[0,0,1,1]}"#; 4].join(","));
         let cases: &[(&str, u16, &str, &str)] = &[
             ("", 400, "invalid_json", "empty"),
             ("{\"words\":", 400, "invalid_json", "EOF"),
