@@ -6,7 +6,7 @@ export LAYOUTLM_SHARED ?= $(abspath ../shared)
 export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt bench-train bench-export
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,8 +40,8 @@ audit: ## Licences, bans and sources of all dependencies
 rooms: ## Check that no crate imports what it must not
 	scripts/check-rooms.sh
 
+peers: build ## Compare with transformers, onnx.checker and onnxruntime
+	tests/peers/run.sh
+
 bench-train: build ## Time per optimiser step beside PyTorch
 	benches/bench_train.sh
-
-bench-export: build ## Graph speed beside Python exports
-	benches/bench_export.sh

@@ -1,6 +1,7 @@
 //! `layoutlm-cli`: one binary that puts the rooms together. It parses, converts and hands over; no logic of its own.
 #![allow(unreachable_pub)] // A binary hands nothing out.
 
+mod allocator;
 mod commands;
 mod exit;
 mod interrupt;
@@ -9,9 +10,6 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Train, export and serve LayoutLM for receipts.
 ///
@@ -24,6 +22,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(

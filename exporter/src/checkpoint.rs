@@ -88,7 +88,8 @@ impl Loaded {
 /// [`FileError`].
 pub(crate) fn weights_sha256(folder: &Path) -> Result<String, FileError> {
     let names = [WEIGHTS_FILE, PICKLE_FILE];
-    let path = names.map(|n| folder.join(n)).into_iter().find(|p| p.is_file()).unwrap_or(folder.join(WEIGHTS_FILE));
+    let path =
+        names.map(|n| folder.join(n)).into_iter().find(|p| p.is_file()).unwrap_or(folder.join(WEIGHTS_FILE));
     sha256_file(&path).map_err(FileError::at(&path))
 }
 

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use candle_core::Device;
 use layoutlm_core::bundle::{
-    BundleError, CONFIG_FILE, Certificate, FORMAT_VERSION, MANIFEST_FILE, MODEL_FILE, Manifest, PROBE_FILE, Source,
-    TOKENIZER_FILE, Variant,
+    BundleError, CONFIG_FILE, Certificate, FORMAT_VERSION, MANIFEST_FILE, MODEL_FILE, Manifest, PROBE_FILE,
+    Source, TOKENIZER_FILE, Variant,
 };
 use layoutlm_core::config::ModelConfig;
 use layoutlm_core::encoder::Encoder;

@@ -81,8 +81,12 @@ impl ExportOptions {
 mod tests {
     use super::*;
 
-    fn default_of(variants: &[VariantKind], default_variant: Option<VariantKind>) -> Result<VariantKind, String> {
-        let options = ExportOptions { variants: variants.to_vec(), default_variant, ..ExportOptions::default() };
+    fn default_of(
+        variants: &[VariantKind],
+        default_variant: Option<VariantKind>,
+    ) -> Result<VariantKind, String> {
+        let options =
+            ExportOptions { variants: variants.to_vec(), default_variant, ..ExportOptions::default() };
         options.default_kind().map_err(|e| e.to_string())
     }
 

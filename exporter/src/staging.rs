@@ -92,7 +92,8 @@ impl Staging {
         share(self.path()).and_then(|()| sync(self.path())).map_err(at())?;
         let parent = self.target.parent().unwrap_or(Path::new("/"));
         let retired = if self.target.exists() {
-            let holder = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).map_err(FileError::at(parent))?;
+            let holder =
+                tempfile::Builder::new().prefix(".old-").tempdir_in(parent).map_err(FileError::at(parent))?;
             fs::rename(&self.target, holder.path().join("bundle")).map_err(at())?;
             Some(holder)
         } else {

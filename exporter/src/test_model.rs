@@ -18,7 +18,8 @@ pub(crate) fn weights() -> Weights {
     let mut shapes = vec![("layoutlm.embeddings.LayerNorm.weight".to_string(), vec![h])];
     let mut add = |name: String, shape: &[usize]| shapes.push((name, shape.to_vec()));
     add("layoutlm.embeddings.LayerNorm.bias".into(), &[h]);
-    for (table, rows) in [("word", c.vocab_size), ("position", c.max_position_embeddings), ("token_type", 2)] {
+    for (table, rows) in [("word", c.vocab_size), ("position", c.max_position_embeddings), ("token_type", 2)]
+    {
         add(format!("layoutlm.embeddings.{table}_embeddings.weight"), &[rows, h]);
     }
     for table in ["x", "y", "h", "w"] {

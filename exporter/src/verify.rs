@@ -91,7 +91,8 @@ fn read_manifest(bundle: &Path) -> Result<Manifest, BundleError> {
 
 fn read_encoder(bundle: &Path, manifest: &Manifest) -> Result<Encoder, BundleError> {
     let tokenizer = Tokenizer::from_json(&read(bundle, TOKENIZER_FILE)?);
-    let encoder = tokenizer.map_err(EncoderError::from).and_then(|t| Encoder::new(manifest.encoding.clone(), t));
+    let encoder =
+        tokenizer.map_err(EncoderError::from).and_then(|t| Encoder::new(manifest.encoding.clone(), t));
     encoder.map_err(|e| BundleError::Inconsistent(e.to_string()))
 }
 
@@ -138,7 +139,8 @@ fn find_checkpoint(manifest: &Manifest, options: &VerifyOptions) -> Result<Optio
     if let Some(path) = &options.checkpoint {
         let loaded = Loaded::open(path)?;
         if &loaded.weights_sha256()? != expected {
-            let reason = format!("is not the checkpoint of this bundle: its weights' sha256 is not {expected}");
+            let reason =
+                format!("is not the checkpoint of this bundle: its weights' sha256 is not {expected}");
             return Err(ExportError::Checkpoint { path: path.clone(), reason });
         }
         return Ok(Some(loaded));

@@ -115,7 +115,12 @@ fn quiet(stop: &AtomicBool) -> Watch<'_> {
     Watch { progress: &|_| {}, stop }
 }
 
-fn run(checkpoint: &Path, output: &Path, options: &ExportOptions, shift: f32) -> Result<Manifest, ExportError> {
+fn run(
+    checkpoint: &Path,
+    output: &Path,
+    options: &ExportOptions,
+    shift: f32,
+) -> Result<Manifest, ExportError> {
     let stop = AtomicBool::new(false);
     export(checkpoint, output, options, &|_, _| Ok(Stand::open(checkpoint, shift)), quiet(&stop))
 }
@@ -132,13 +137,21 @@ fn all() -> ExportOptions {
 fn a_bundle_holds_what_its_manifest_says() {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoint, output) = (checkpoint(folder.path()), folder.path().join("bundle"));
-    let record = r#"{"job_name":"nightly","best":{"step":5},"epoch_metrics":[{"global_step":5,"eval_f1":0.5}]}"#;
+    let record =
+        r#"{"job_name":"nightly","best":{"step":5},"epoch_metrics":[{"global_step":5,"eval_f1":0.5}]}"#;
     fs::write(folder.path().join("run/run.json"), record).unwrap();
     let manifest = run(&checkpoint, &output, &all(), 0.0).unwrap();
     let text = fs::read_to_string(output.join("manifest.json")).unwrap();
     assert_eq!(Manifest::from_json(&text).unwrap(), manifest);
-    let expected = ["config.json", "manifest.json", "model.fused.onnx", "model.int8.onnx", "model.onnx",
-        "probe.safetensors", "tokenizer.json"];
+    let expected = [
+        "config.json",
+        "manifest.json",
+        "model.fused.onnx",
+        "model.int8.onnx",
+        "model.onnx",
+        "probe.safetensors",
+        "tokenizer.json",
+    ];
     assert_eq!(names(&output), expected.map(String::from).into());
     for (name, hash) in &manifest.files {
         assert_eq!(&sha256_hex(&fs::read(output.join(name)).unwrap()), hash, "{name}");
@@ -147,7 +160,9 @@ fn a_bundle_holds_what_its_manifest_says() {
     assert_eq!(manifest.source.metrics.get("eval_f1"), Some(&0.5));
     let certificate = &manifest.variants["fp32"].certificate;
     assert_eq!((certificate.data.as_str(), certificate.label_flips), ("probe", 0));
-    assert!(certificate.words > 200 && certificate.f1 == certificate.f1_reference && certificate.f1.is_some());
+    assert!(
+        certificate.words > 200 && certificate.f1 == certificate.f1_reference && certificate.f1.is_some()
+    );
     let probe = probe::from_bytes(&fs::read(output.join("probe.safetensors")).unwrap(), 5).unwrap();
     assert!(probe.iter().any(|p| p.window.len() > 200) && probe.len() > 6);
     assert_eq!(names(folder.path()), ["bundle", "run", "start"].map(String::from).into());
@@ -158,7 +173,8 @@ fn the_runs_own_validation_receipts_are_the_evidence_when_none_are_given() {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoint, output) = (checkpoint(folder.path()), folder.path().join("bundle"));
     fs::write(folder.path().join("run/run.json"), "{}").unwrap();
-    let lines = synthesize(1, 3, 3).iter().map(|r| serde_json::to_string(r).unwrap() + "\n").collect::<String>();
+    let lines =
+        synthesize(1, 3, 3).iter().map(|r| serde_json::to_string(r).unwrap() + "\n").collect::<String>();
     fs::write(folder.path().join("run/validation.jsonl"), &lines).unwrap();
     let manifest = run(&checkpoint, &output, &ExportOptions::default(), 0.0).unwrap();
     let certificate = &manifest.variants["fp32"].certificate;

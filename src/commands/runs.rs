@@ -49,7 +49,7 @@ fn list(folder: &Folder) -> anyhow::Result<()> {
     let mut paths: Vec<PathBuf> =
         entries.flatten().map(|e| e.path()).filter(|p| p.join("run.json").is_file()).collect();
     paths.sort();
-    println!("{:40} {:12} {:>7} {:>8} {:>9}  {}", "run", "status", "epochs", "best", "seconds", "validation");
+    println!("{:40} {:12} {:>7} {:>8} {:>9}  validation", "run", "status", "epochs", "best", "seconds");
     for path in paths {
         match RunRecord::read(&path) {
             Err(e) => eprintln!("{e}"),

@@ -7,8 +7,8 @@
 use layoutlm_core::config::ModelConfig;
 
 use super::builder::{Dim, GraphBuilder, Value, value_info};
-use super::op::Op;
 use super::cast_to_float;
+use super::op::Op;
 use crate::onnx_proto::GraphProto;
 use crate::onnx_proto::tensor_proto::DataType;
 
@@ -41,7 +41,8 @@ impl Mask {
         let to_int32 = Op::standard("Cast", "mask/tokens").inputs(["attention_mask"]);
         let mask = g.add(to_int32.int("to", DataType::Int32 as i64));
         let one = g.integer("mask/one", 1);
-        let least = g.add(Op::standard("ReduceMin", "mask/least").inputs(["attention_mask"]).int("keepdims", 0));
+        let least =
+            g.add(Op::standard("ReduceMin", "mask/least").inputs(["attention_mask"]).int("keepdims", 0));
         let unpadded = g.add(Op::standard("Equal", "mask/unpadded").inputs([&least, &one]));
         Self::Tokens { mask, unpadded }
     }
@@ -86,9 +87,12 @@ fn plain(g: &mut GraphBuilder<'_>, scope: &str, config: &ModelConfig, heads: &He
     let query = op("Mul", "query_scaled", [&query, &scale]);
     let scores = op("MatMul", "scores", [&query, &key]);
     let scores = op("Add", "scores_masked", [&scores, mask]);
-    let weights = g.add(Op::standard("Softmax", format!("{scope}/weights")).inputs([&scores]).int("axis", -1));
+    let weights =
+        g.add(Op::standard("Softmax", format!("{scope}/weights")).inputs([&scores]).int("axis", -1));
     let mixed = g.add(Op::standard("MatMul", format!("{scope}/mixed")).inputs([&weights, &value]));
-    let back = Op::standard("Transpose", format!("{scope}/mixed_tokens")).inputs([&mixed]).ints("perm", &[0, 2, 1, 3]);
+    let back = Op::standard("Transpose", format!("{scope}/mixed_tokens"))
+        .inputs([&mixed])
+        .ints("perm", &[0, 2, 1, 3]);
     let back = g.add(back);
     g.add(Op::standard("Reshape", scope).inputs([&back, &join]))
 }

@@ -121,6 +121,7 @@ pub(crate) fn value_info(name: &str, data_type: DataType, dims: &[Dim<'_>]) -> V
     });
     let shape = Some(TensorShapeProto { dim: dim.collect() });
     let tensor = type_proto::Tensor { elem_type: Some(data_type as i32), shape };
-    let r#type = Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() });
+    let r#type =
+        Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() });
     ValueInfoProto { name: Some(name.into()), r#type, ..ValueInfoProto::default() }
 }

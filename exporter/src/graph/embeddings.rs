@@ -52,14 +52,13 @@ impl Tables<'_, '_> {
     /// Rows of a table by id: `[batch, seq]` → `[batch, seq, hidden]`.
     fn look_up(&mut self, name: &str, table: &str, ids: &str) -> Result<Value, WeightsError> {
         let scope = format!("embeddings/{name}");
-        self.rows(&scope, table, |g, scope, table| {
-            g.add(Op::standard("Gather", scope).inputs([table, ids]))
-        })
+        self.rows(&scope, table, |g, scope, table| g.add(Op::standard("Gather", scope).inputs([table, ids])))
     }
 
     /// The first rows of the position table, one per token: `[seq, hidden]`.
     fn positions(&mut self) -> Result<Value, WeightsError> {
-        let length = Op::standard("Shape", "embeddings/length").inputs(["input_ids"]).int("start", 1).int("end", 2);
+        let length =
+            Op::standard("Shape", "embeddings/length").inputs(["input_ids"]).int("start", 1).int("end", 2);
         let length = self.g.add(length);
         let zero = self.g.integers("embeddings/zero", &[0]);
         self.rows("embeddings/position", "position_embeddings", |g, scope, table| {
@@ -99,4 +98,3 @@ impl Tables<'_, '_> {
         }
     }
 }
-

@@ -99,8 +99,13 @@ pub(crate) struct Form {
 impl Form {
     /// The usual form of a variant of a model with so many layers.
     pub(crate) fn of(kind: VariantKind, layers: usize) -> Self {
-        let fp32 =
-            Self { opset: 17, ir_version: 8, microsoft: false, int8: BTreeSet::new(), tables: TableStorage::Float };
+        let fp32 = Self {
+            opset: 17,
+            ir_version: 8,
+            microsoft: false,
+            int8: BTreeSet::new(),
+            tables: TableStorage::Float,
+        };
         // Opset 20 brings Gelu as one operator.
         let fused = Self { opset: 20, ir_version: 9, microsoft: true, ..fp32.clone() };
         match kind {

@@ -112,7 +112,8 @@ impl Initializer {
         match &self.values {
             Values::Inline(bytes) => to.write_all(bytes),
             Values::Weight(storage) => {
-                let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no tensor {}", self.tensor));
+                let missing =
+                    || io::Error::new(io::ErrorKind::NotFound, format!("no tensor {}", self.tensor));
                 write_weight(weights.get(&self.tensor).ok_or_else(missing)?, storage, to)
             }
         }
@@ -143,11 +144,14 @@ fn write_weight(array: &Array, storage: &Storage, to: &mut dyn Write) -> io::Res
     let column = |c: usize| array.data.iter().skip(c).step_by(columns);
     match storage {
         Storage::Float => (0..rows).try_for_each(|r| put(&mut row(r).map(|v| v.to_le_bytes()), 4)),
-        Storage::FloatTransposed => (0..columns).try_for_each(|c| put(&mut column(c).map(|v| v.to_le_bytes()), 4)),
+        Storage::FloatTransposed => {
+            (0..columns).try_for_each(|c| put(&mut column(c).map(|v| v.to_le_bytes()), 4))
+        }
         Storage::Half => (0..rows).try_for_each(|r| put(&mut row(r).map(|&v| padded(f16::from_f32(v))), 2)),
-        Storage::Int8Rows(scales) => scales.iter().enumerate().try_for_each(|(r, &scale)| {
-            put(&mut row(r).map(|&v| [quantize(v, scale) as u8, 0, 0, 0]), 1)
-        }),
+        Storage::Int8Rows(scales) => scales
+            .iter()
+            .enumerate()
+            .try_for_each(|(r, &scale)| put(&mut row(r).map(|&v| [quantize(v, scale) as u8, 0, 0, 0]), 1)),
         Storage::Int8Transposed(scales) => (0..columns).try_for_each(|c| {
             put(&mut column(c).zip(scales).map(|(&v, &scale)| [quantize(v, scale) as u8, 0, 0, 0]), 1)
         }),

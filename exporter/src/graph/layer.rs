@@ -45,7 +45,8 @@ pub(super) fn layer(
     let (name, norm) = (scope("attention_norm"), module("attention.output.LayerNorm"));
     let x = layer_norm(g, &name, &norm, &sum, config)?;
     let dense = module("intermediate.dense");
-    let inner = linear(g, &scope("intermediate"), &dense, &mut x.clone().into(), int8(Product::Intermediate))?;
+    let inner =
+        linear(g, &scope("intermediate"), &dense, &mut x.clone().into(), int8(Product::Intermediate))?;
     let mut inner = gelu(g, &scope("gelu"), form, &inner).into();
     let outer = linear(g, &scope("output"), &module("output.dense"), &mut inner, int8(Product::Output))?;
     let sum = g.add(Op::standard("Add", scope("output_residual")).inputs([&outer, &x]));

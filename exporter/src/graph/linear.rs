@@ -54,7 +54,8 @@ pub(super) fn linear(
     let scales = row_scales(g.tensor(&weight)?);
     let channels = [scales.len() as i64];
     let scale = g.constant(Initializer::floats(&format!("{weight}.scale"), &channels, &scales));
-    let zero = Initializer::bytes(&format!("int8_zero_points_{}", scales.len()), &channels, &vec![0; scales.len()]);
+    let zero =
+        Initializer::bytes(&format!("int8_zero_points_{}", scales.len()), &channels, &vec![0; scales.len()]);
     let zero = g.constant(zero);
     let weight = g.weight(&weight, Storage::Int8Transposed(scales))?;
     let [values, x_scale, x_zero] = x.quantized(g);

@@ -50,8 +50,11 @@ impl Op {
     }
 
     fn attribute(mut self, name: &str, kind: AttributeType, set: impl FnOnce(&mut AttributeProto)) -> Self {
-        let mut attribute =
-            AttributeProto { name: Some(name.into()), r#type: Some(kind as i32), ..AttributeProto::default() };
+        let mut attribute = AttributeProto {
+            name: Some(name.into()),
+            r#type: Some(kind as i32),
+            ..AttributeProto::default()
+        };
         set(&mut attribute);
         self.0.attribute.push(attribute);
         self

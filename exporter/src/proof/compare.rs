@@ -29,7 +29,8 @@ pub(crate) fn compare(
 ) -> Comparison {
     let mut out = Comparison::default();
     let (mut sum, mut count) = (0.0f64, 0usize);
-    let pairs = reference.logits.iter().zip(&variant.logits).zip(reference.scored.iter().zip(&variant.scored));
+    let pairs =
+        reference.logits.iter().zip(&variant.logits).zip(reference.scored.iter().zip(&variant.scored));
     for (receipt, ((expected, found), (old, new))) in receipts.iter().zip(pairs) {
         let flipped = flipped_words(receipt, &old.predicted, &new.predicted);
         out.words += old.predicted.len();
@@ -54,9 +55,8 @@ pub(crate) fn compare(
         }
     }
     out.mean = sum / count.max(1) as f64;
-    out.worst.sort_by(|a, b| {
-        b.flips.cmp(&a.flips).then(b.max_abs_logit_diff.total_cmp(&a.max_abs_logit_diff))
-    });
+    out.worst
+        .sort_by(|a, b| b.flips.cmp(&a.flips).then(b.max_abs_logit_diff.total_cmp(&a.max_abs_logit_diff)));
     out
 }
 

@@ -110,7 +110,9 @@ mod tests {
             worst: vec![row; 12],
         };
         let text = proof.to_string();
-        assert!(text.starts_with("the int8 graph does not answer as the checkpoint does: 1 of 120 labels flip"));
+        assert!(
+            text.starts_with("the int8 graph does not answer as the checkpoint does: 1 of 120 labels flip")
+        );
         assert_eq!(text.lines().count(), 12);
         assert_eq!(text.lines().nth(2), Some("r#00001       2     40      1      2.500e-1  O → B-DATE"));
     }

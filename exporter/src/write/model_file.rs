@@ -210,11 +210,15 @@ mod tests {
     fn encoded_by_prost(model: &Model, weights: &Weights) -> ModelProto {
         let mut whole = model.header.clone();
         let mut graph = model.graph.clone();
-        graph.initializer = model.initializers.iter().map(|i| {
-            let mut raw = Vec::new();
-            i.write(weights, &mut raw).unwrap();
-            TensorProto { raw_data: Some(raw), ..description(i) }
-        }).collect();
+        graph.initializer = model
+            .initializers
+            .iter()
+            .map(|i| {
+                let mut raw = Vec::new();
+                i.write(weights, &mut raw).unwrap();
+                TensorProto { raw_data: Some(raw), ..description(i) }
+            })
+            .collect();
         whole.graph = Some(graph);
         whole
     }
@@ -263,7 +267,8 @@ mod tests {
     fn a_failed_write_names_the_file() {
         let weights = test_model::weights();
         let model = model(&weights);
-        let error = write_model(Path::new("/nowhere"), "m.onnx", &model, &weights, EXTERNAL_ABOVE).unwrap_err();
+        let error =
+            write_model(Path::new("/nowhere"), "m.onnx", &model, &weights, EXTERNAL_ABOVE).unwrap_err();
         assert!(error.to_string().starts_with("/nowhere/m.onnx: "), "{error}");
     }
 }

@@ -25,11 +25,6 @@ impl Example {
     pub fn labelled(&self) -> LabelledWindow<'_> {
         LabelledWindow { window: &self.window, labels: &self.labels }
     }
-
-    /// True when some word belongs to an entity.
-    pub fn has_entity(&self) -> bool {
-        self.tags.iter().any(|t| t != "O")
-    }
 }
 
 /// All windows of some receipts, in order. Windows without a single token are left out: nothing can be learned there.

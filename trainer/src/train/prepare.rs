@@ -16,15 +16,15 @@ use super::examples::{Example, encode_examples};
 use super::{TrainData, TrainError, scratch};
 use crate::batching::{BatchRule, EpochPlan};
 use crate::config::{ClassWeights, InvalidConfig, Scratch, Start, TrainConfig};
-use crate::data::{build_vocab, keys_hash};
+use crate::data::{DownsampleReport, PythonRandom, build_vocab, downsample, keys_hash};
 use crate::files::{FileError, write_atomic};
 use crate::loss::{LossConfig, Normalization};
 use crate::model::LayoutLm;
 use crate::model_folder::{read_config, read_tokenizer};
 use crate::optim::{AdamW, AdamWConfig, LinearSchedule};
 use crate::run::{
-    Comparability, EpochsRecord, RunError, RunRecord, SplitMetadata, State, checkpoints, legacy_configs,
-    load_state, remove_strays, split_counts,
+    Comparability, EpochsRecord, RunError, RunRecord, SplitCounts, SplitMetadata, State, checkpoints,
+    legacy_configs, load_state, remove_strays, split_counts,
 };
 use crate::weights::{Checkpoint, LoadOptions, LoadReport, TensorOrigin};
 
@@ -55,6 +55,9 @@ impl Prepared {
             receipts.iter().map(|r| Ok(GoldReceipt::new(&encoder, r, config.validation_status)?)).collect()
         };
         let examples = encode_examples(&encoder, &gold(&data.train)?);
+        let mut random = PythonRandom::new(config.seed);
+        let (examples, thinned) =
+            downsample(examples, config.o_entity_ratio, &mut random, |e| e.tags.as_slice());
         let validation = gold(&data.validation)?;
         if examples.is_empty() {
             return Err(TrainError::NothingToLearn("the training receipts hold no word with a token".into()));
@@ -73,7 +76,7 @@ impl Prepared {
         remove_strays(&run_dir)?;
         write_receipts(&run_dir.join("validation.jsonl"), &data.validation)?;
         let (model, optimizer, state, report) = resume_or_start(&config, &model_config, &encoder, settings)?;
-        let record = record(&config, &encoder, &data, &examples, &validation, &report);
+        let record = record(&config, &encoder, &data, &examples, &thinned, &validation, &report);
         let epochs = epochs_record(&record, &state);
         let loss = loss_config(&config, &encoder, &examples);
         Ok(Self {
@@ -309,6 +312,7 @@ fn record(
     encoder: &Encoder,
     data: &TrainData,
     examples: &[Example],
+    thinned: &DownsampleReport,
     validation: &[GoldReceipt],
     report: &LoadReport,
 ) -> RunRecord {
@@ -330,7 +334,7 @@ fn record(
         data_config,
         label_list: encoding.labels.tags().to_vec(),
         num_labels: encoding.labels.len(),
-        split_metadata: split_metadata(config, data, examples, held_out.len(), &train_counts, &val_counts),
+        split_metadata: split_metadata(config, data, thinned, held_out.len(), &val_counts),
         dataset_counts: BTreeMap::from([("train".into(), train_counts), ("validation".into(), val_counts)]),
         label_merges: config.scheme.merges().clone(),
         resulting_labels: encoding.labels.entities().into_iter().map(String::from).collect(),
@@ -351,10 +355,9 @@ fn record(
 fn split_metadata(
     config: &TrainConfig,
     data: &TrainData,
-    examples: &[Example],
+    thinned: &DownsampleReport,
     validation_windows: usize,
-    train: &crate::run::SplitCounts,
-    validation: &crate::run::SplitCounts,
+    validation: &SplitCounts,
 ) -> SplitMetadata {
     let keys = |receipts: &[Receipt]| {
         let mut keys: Vec<String> = receipts.iter().map(Receipt::key).collect();
@@ -362,23 +365,22 @@ fn split_metadata(
         keys
     };
     let (train_keys, val_keys) = (keys(&data.train), keys(&data.validation));
-    let o_only = examples.iter().filter(|e| !e.has_entity()).count();
     SplitMetadata {
         random_seed: if data.frozen.is_some() { 0 } else { config.seed },
         num_train_receipts: train_keys.len(),
         num_val_receipts: val_keys.len(),
-        num_train_lines: examples.len(),
+        num_train_lines: thinned.o_only_kept + thinned.entity_total,
         num_val_lines: validation_windows,
         train_receipts_hash: keys_hash(train_keys.iter().map(String::as_str)),
         val_receipts_hash: keys_hash(val_keys.iter().map(String::as_str)),
-        o_entity_ratio_before_downsample: train.o_entity_ratio,
-        o_entity_ratio_after_downsample: train.o_entity_ratio,
+        o_entity_ratio_before_downsample: thinned.o_entity_ratio_before,
+        o_entity_ratio_after_downsample: thinned.o_entity_ratio_after,
         o_entity_ratio_val: validation.o_entity_ratio,
-        o_only_lines_total: o_only,
-        o_only_lines_kept: o_only,
-        o_only_lines_dropped: 0,
-        entity_lines_total: examples.len() - o_only,
-        target_o_entity_ratio: config.o_entity_ratio,
+        o_only_lines_total: thinned.o_only_total,
+        o_only_lines_kept: thinned.o_only_kept,
+        o_only_lines_dropped: thinned.o_only_dropped(),
+        entity_lines_total: thinned.entity_total,
+        target_o_entity_ratio: thinned.target_o_entity_ratio,
         val_receipt_keys: val_keys,
         window_size: config.window.size,
         window_stride: config.window.stride,
