@@ -1,67 +1,63 @@
 //! `layoutlm-server`: serves one bundle over HTTP. Exit codes: 0 stopped when told to, 1 failed, 2 usage or unusable
 //! bundle, 3 the probe did not replay.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use layoutlm_inference::config::ServerConfig;
 use layoutlm_inference::server::{ServeError, serve, shutdown_signal};
 use layoutlm_inference::telemetry::{self, LogFormat};
 use layoutlm_inference::{healthcheck, service::StartError};
 
 /// Labels receipts over HTTP
+///
+/// `layoutlm-server healthcheck` asks a running server whether it is ready; it has a --help of its own.
 #[derive(Debug, Parser)]
-#[command(
-    name = "layoutlm-server",
-    version,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
-)]
+#[command(name = "layoutlm-server", version)]
 struct Program {
-    #[command(subcommand)]
-    command: Option<Command>,
-
     #[command(flatten)]
-    config: Option<ServerConfig>,
+    config: ServerConfig,
 
     /// How log lines on stderr look
     #[arg(long, env = "LAYOUTLM_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Ask a running server whether it is ready (exit 0) or not (exit 1)
-    Healthcheck {
-        /// Its address
-        #[arg(long, env = "LAYOUTLM_HEALTHCHECK", value_name = "IP:PORT")]
-        address: Option<SocketAddr>,
-        /// Port on this machine, where no address is given
-        #[arg(long, env = "LAYOUTLM_PORT", default_value_t = 8080)]
-        port: u16,
-        /// Seconds to wait for an answer
-        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
-        timeout_seconds: u16,
-    },
+/// Asks a running server whether it is ready (exit 0) or not (exit 1)
+#[derive(Debug, Parser)]
+#[command(name = "layoutlm-server healthcheck", version)]
+struct Healthcheck {
+    /// Its address
+    #[arg(long, env = "LAYOUTLM_HEALTHCHECK", value_name = "IP:PORT")]
+    address: Option<SocketAddr>,
+    /// Port on this machine, where no address is given
+    #[arg(long, env = "LAYOUTLM_PORT", default_value_t = 8080)]
+    port: u16,
+    /// Seconds to wait for an answer
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    timeout_seconds: u16,
 }
 
 fn main() -> ExitCode {
-    let program = Program::parse();
-    match (program.command, program.config) {
-        (Some(Command::Healthcheck { address, port, timeout_seconds }), _) => {
-            let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
-            match healthcheck::ask(address, Duration::from_secs(timeout_seconds.into())) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => failed(&error, 1),
-            }
-        }
-        (None, Some(config)) => {
-            telemetry::init(program.log_format);
-            run(config)
-        }
-        (None, None) => failed(&"no --bundle given", 2),
+    // Two parsers, not a subcommand: the server's variables are set in a container where only its health is asked.
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|a| a == "healthcheck") {
+        arguments.remove(1);
+        return check_health(&Healthcheck::parse_from(arguments));
+    }
+    let program = Program::parse_from(arguments);
+    telemetry::init(program.log_format);
+    run(program.config)
+}
+
+fn check_health(asked: &Healthcheck) -> ExitCode {
+    let address = asked.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], asked.port)));
+    match healthcheck::ask(address, Duration::from_secs(asked.timeout_seconds.into())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, 1),
     }
 }
 
