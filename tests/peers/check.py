@@ -22,7 +22,9 @@ wanted = [i.name for i in session.get_inputs()]
 assert wanted == ["input_ids", "bbox", "attention_mask", "token_type_ids"], wanted
 
 model, info = LayoutLMForTokenClassification.from_pretrained(checkpoint, output_loading_info=True)
-assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"], info
+# Token classification has no use for the pooler, so checkpoints leave it out.
+missing = [name for name in info["missing_keys"] if ".pooler." not in name]
+assert not missing and not info["unexpected_keys"] and not info["mismatched_keys"], info
 model.eval()
 labels = json.load(open(os.path.join(bundle, "manifest.json")))["labels"]
 assert [model.config.id2label[i] for i in range(model.config.num_labels)] == labels
