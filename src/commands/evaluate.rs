@@ -16,7 +16,7 @@ pub struct Args {
     /// Checkpoint folder, run folder or bundle.
     #[arg(long)]
     model: PathBuf,
-    /// Labelled receipts: a JSONL file, or a folder with <split>.jsonl.
+    /// Labelled receipts: a JSONL file, or a folder with `SPLIT.jsonl`.
     #[arg(long)]
     data: PathBuf,
     /// Which file of a folder to use.

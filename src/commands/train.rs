@@ -120,7 +120,7 @@ pub struct Args {
     /// Merge PHONE_NUMBER and ADDRESS_LINE into ADDRESS.
     #[arg(long, env = "LAYOUTLM_MERGE_ADDRESS_PHONE")]
     merge_address_phone: bool,
-    /// Merges as a JSON object {target: [sources]}.
+    /// Merges as a JSON object `{target: [sources]}`.
     #[arg(long, env = "LAYOUTLM_LABEL_MERGES")]
     label_merges: Option<String>,
     /// Named merges: amounts, date_time, address_phone, sroie or none.

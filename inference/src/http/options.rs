@@ -27,11 +27,11 @@ pub struct Options {
     pub probabilities: Option<bool>,
     /// Runs of words with their values [true].
     pub entities: Option<bool>,
-    /// Entities whose confidence is below it (0..=1) are left out; words keep their labels [0].
+    /// Entities whose confidence is below it (0..=1) are left out; words keep their labels; 0 by default.
     pub min_confidence: Option<f64>,
-    /// Unit of boxes of receipts that do not state their own [pixels].
+    /// Unit of boxes of receipts that do not state their own; pixels by default.
     pub unit: Option<BoxUnit>,
-    /// Origin of receipts that do not state their own [top_left].
+    /// Origin of receipts that do not state their own; `top_left` by default.
     pub origin: Option<Origin>,
 }
 
