@@ -1,21 +1,17 @@
 #!/usr/bin/env bash
 # Holds what the programs write against independent Python peers: transformers, onnx.checker, onnxruntime.
 #
-# Uses the environment in $LAYOUTLM_PEERS, else makes one under target/peers. Without Python it says so and skips.
+# Uses the Python that scripts/peers-python.sh finds or makes. Without Python it says so and skips.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 shared="${LAYOUTLM_SHARED:-../shared}"
-peers="${LAYOUTLM_PEERS:-$PWD/target/peers}"
 cli=target/release/layoutlm-cli
 
 if ! command -v python3 >/dev/null; then
   echo "SKIPPED: no python3, so nothing was compared with Python peers"
   exit 0
 fi
-if [ ! -x "$peers/bin/python" ]; then
-  python3 -m venv "$peers"
-  "$peers/bin/pip" install -q numpy==2.4.6 onnx onnxruntime==1.31.1 safetensors transformers==4.57.6 torch
-fi
+python=$(scripts/peers-python.sh)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -26,9 +22,9 @@ echo "== a trained checkpoint in transformers"
   --pretrained "$shared/goldens/tiny" --epochs 1 --batch-size 2 --merge-amounts >/dev/null
 "$cli" encode --model "$work/runs/peer" --input "$work/receipts.jsonl" --output "$work/windows.jsonl"
 "$cli" export --checkpoint "$work/runs/peer" --output "$work/bundle" --variants fp32 >/dev/null
-"$peers/bin/python" tests/peers/check.py "$work/runs/peer/best" "$work/bundle" "$work/windows.jsonl"
+"$python" tests/peers/check.py "$work/runs/peer/best" "$work/bundle" "$work/windows.jsonl"
 
 echo "== every variant in onnx.checker and onnxruntime"
 "$cli" export --checkpoint "$shared/goldens/tiny" --output "$work/tiny" --variants fp32,fused,int8 \
   --max-flip-rate 1 --max-f1-drop 1 >/dev/null
-"$peers/bin/python" tests/peers/check_onnx.py "$work/tiny" --goldens "$shared/goldens/encode"
+"$python" tests/peers/check_onnx.py "$work/tiny" --goldens "$shared/goldens/encode"
