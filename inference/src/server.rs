@@ -4,9 +4,11 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::ServerConfig;
 use crate::http::{App, router};
@@ -44,6 +46,19 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
     on_ready: impl FnOnce(SocketAddr) + Send,
 ) -> Result<(), ServeError> {
+    serve_with(config, OpenApiRouter::new(), shutdown, on_ready).await
+}
+
+/// The same with routes of the caller's own beside the server's.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with(
+    config: ServerConfig,
+    routes: OpenApiRouter<Arc<App>>,
+    shutdown: impl Future<Output = ()> + Send,
+    on_ready: impl FnOnce(SocketAddr) + Send,
+) -> Result<(), ServeError> {
     let wanted = SocketAddr::new(config.host, config.port);
     let listen_error = |source| ServeError::Listen { address: wanted, source };
     let listener = TcpListener::bind(wanted).await.map_err(listen_error)?;
@@ -51,7 +66,7 @@ pub async fn serve(
     tracing::info!(%address, "listening");
     let app = App::new(&config);
     let (stop, stopped) = watch::channel(false);
-    let mut serving = tokio::spawn(accept(listener, app.clone(), stopped));
+    let mut serving = tokio::spawn(accept(listener, router(app.clone(), routes), stopped));
     let mut loading = Some(load(config.clone()));
     let mut on_ready = Some(on_ready);
     tokio::pin!(shutdown);
@@ -88,7 +103,7 @@ pub async fn serve(
 
 async fn accept(
     listener: TcpListener,
-    app: Arc<App>,
+    router: Router,
     mut stopped: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     // Answers are written in one piece; waiting for more would only cost time.
@@ -98,7 +113,7 @@ async fn accept(
     let told_to_stop = async move {
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    axum::serve(listener, router(app)).with_graceful_shutdown(told_to_stop).await
+    axum::serve(listener, router).with_graceful_shutdown(told_to_stop).await
 }
 
 /// Loads on a thread of its own: the runtime would wait for a blocking task even when told to stop.

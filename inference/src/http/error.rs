@@ -7,174 +7,183 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error_code::ErrorCode;
 
 /// An error on its way to the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    status: StatusCode,
-    body: Body,
-    retry_after: Option<u32>,
+    code: ErrorCode,
+    message: String,
+    receipt: Option<usize>,
+    field: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Body {
-    code: &'static str,
+/// The body of every answer that is an error.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorAnswer {
+    error: ErrorBody,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+struct ErrorBody {
+    code: ErrorCode,
+    /// A sentence for people; it may change.
     message: String,
+    /// Index in the call of the receipt at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<usize>,
+    /// The field at fault, e.g. `words[3].box`.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Envelope {
-    error: Body,
-}
-
 impl ApiError {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        let body = Body { code, message: message.into(), receipt: None, field: None };
-        Self { status, body, retry_after: None }
+    /// An error with a sentence for the caller.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), receipt: None, field: None }
     }
 
-    /// 400 `invalid_json`: the body is not JSON.
+    /// The body is not JSON.
     pub fn invalid_json(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_json", message)
+        Self::new(ErrorCode::InvalidJson, message)
     }
 
-    /// 400 `invalid_query`: the query string is not understood.
+    /// The query string is not understood.
     pub fn invalid_query(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_query", message)
+        Self::new(ErrorCode::InvalidQuery, message)
     }
 
-    /// 400 `incomplete_body`: the caller stopped sending.
+    /// The caller stopped sending.
     pub fn incomplete_body() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "incomplete_body", "the body ended before it was complete")
+        Self::new(ErrorCode::IncompleteBody, "the body ended before it was complete")
     }
 
-    /// 404 `not_found`.
+    /// No key, or a wrong one.
+    pub fn unauthorized() -> Self {
+        let message = "send the API key as `Authorization: Bearer <key>` or `x-api-key: <key>`";
+        Self::new(ErrorCode::Unauthorized, message)
+    }
+
+    /// There is no such path.
     pub fn not_found(path: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path}"))
+        Self::new(ErrorCode::NotFound, format!("there is nothing at {path}"))
     }
 
-    /// 405 `method_not_allowed`.
+    /// The path takes other methods.
     pub fn method_not_allowed(method: &str, path: &str) -> Self {
-        let message = format!("{path} does not take {method}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        Self::new(ErrorCode::MethodNotAllowed, format!("{path} does not take {method}"))
     }
 
-    /// 408 `body_timeout`: the body took too long to arrive.
+    /// The body took too long to arrive.
     pub fn body_timeout(seconds: f64) -> Self {
-        let message = format!("the body did not arrive within {seconds} s");
-        Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+        Self::new(ErrorCode::BodyTimeout, format!("the body did not arrive within {seconds} s"))
     }
 
-    /// 413 `body_too_large`.
+    /// The body is above the limit.
     pub fn body_too_large(limit: usize) -> Self {
         let message = format!("the body is larger than {limit} bytes; send fewer receipts per call");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+        Self::new(ErrorCode::BodyTooLarge, message)
     }
 
-    /// 415 `unsupported_media_type`.
+    /// Not the kind of body that the route takes.
     pub fn unsupported_media_type(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+        Self::new(ErrorCode::UnsupportedMediaType, message)
     }
 
-    /// 422 `invalid_receipt`: JSON that is no receipt.
+    /// JSON that is no receipt.
     pub fn invalid_receipt(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_receipt", message)
+        Self::new(ErrorCode::InvalidReceipt, message)
     }
 
-    /// 422 `invalid_options`.
+    /// Options that can't be.
     pub fn invalid_options(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_options", message)
+        Self::new(ErrorCode::InvalidOptions, message)
     }
 
-    /// 422 `too_many_words`.
+    /// A receipt above the limit of words.
     pub fn too_many_words(words: usize, limit: usize) -> Self {
         let message = format!("the receipt has {words} words; at most {limit} are taken");
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_many_words", message)
+        Self::new(ErrorCode::TooManyWords, message)
     }
 
-    /// 422 `too_many_receipts`.
+    /// A call above the limit of receipts.
     pub fn too_many_receipts(receipts: usize, limit: usize) -> Self {
         let message = format!("the call has {receipts} receipts; at most {limit} are taken");
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_many_receipts", message)
+        Self::new(ErrorCode::TooManyReceipts, message)
     }
 
-    /// 429 `overloaded`, to be tried again in a second.
+    /// No room now; worth another try in a second.
     pub fn overloaded(message: impl Into<String>) -> Self {
-        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", message);
-        Self { retry_after: Some(1), ..error }
+        Self::new(ErrorCode::Overloaded, message)
     }
 
-    /// 503 `not_ready`: the bundle is still being loaded and proved.
+    /// The bundle is still being loaded and proved.
     pub fn not_ready() -> Self {
-        let error =
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the model is still being loaded");
-        Self { retry_after: Some(1), ..error }
+        Self::new(ErrorCode::NotReady, "the model is still being loaded")
     }
 
-    /// 503 `draining`: the server was told to stop.
+    /// The server was told to stop.
     pub fn draining() -> Self {
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "the server is shutting down");
-        Self { retry_after: Some(1), ..error }
+        Self::new(ErrorCode::Draining, "the server is shutting down")
     }
 
-    /// 504 `deadline_exceeded`.
+    /// The answer would come too late.
     pub fn deadline_exceeded(seconds: f64) -> Self {
-        let message = format!("no answer within {seconds} s");
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", message)
+        Self::new(ErrorCode::DeadlineExceeded, format!("no answer within {seconds} s"))
     }
 
-    /// 500 `internal`: a fault of the server; what it was is in its log.
+    /// A fault of the server; what it was is in its log.
     pub fn internal() -> Self {
-        let message = "the server failed on this request; its log says why";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+        Self::new(ErrorCode::Internal, "the server failed on this request; its log says why")
     }
 
     /// Names the receipt by its index in the call.
     #[must_use]
     pub fn at_receipt(mut self, index: usize) -> Self {
-        self.body.receipt = Some(index);
+        self.receipt = Some(index);
         self
     }
 
     /// Names the field.
     #[must_use]
     pub fn at_field(mut self, field: impl Into<String>) -> Self {
-        self.body.field = Some(field.into());
+        self.field = Some(field.into());
         self
     }
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.code.status()
     }
 
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        self.body.code
+        self.code.as_str()
     }
 
     /// The sentence.
     pub fn message(&self) -> &str {
-        &self.body.message
+        &self.message
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let code = self.body.code;
-        let mut response = (self.status, Json(Envelope { error: self.body })).into_response();
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        let Self { code, message, receipt, field } = self;
+        let body = ErrorAnswer { error: ErrorBody { code, message, receipt, field } };
+        let mut response = (code.status(), Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = code.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response.extensions_mut().insert(ErrorCode(code));
+        if code == ErrorCode::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(code);
         response
     }
 }
-
-/// The code of an error answer, for the access log.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ErrorCode(pub(super) &'static str);

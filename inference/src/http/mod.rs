@@ -1,8 +1,14 @@
 //! The outside: routes, requests, answers and errors.
+//!
+//! A room that brings routes of its own writes handlers over [`App`] and [`Work`] and hands an
+//! `OpenApiRouter<Arc<App>>` to [`router`]; body limits, deadlines, logs and the net under panics surround them like all others.
 
+mod answer;
 mod app;
+mod body;
 mod classify;
 mod error;
+mod error_code;
 mod health;
 mod model;
 mod object;
@@ -10,9 +16,13 @@ mod options;
 mod page;
 mod request;
 mod routes;
+mod work;
 
-pub use app::{App, Phase};
-pub use error::ApiError;
+pub use app::{App, InHand, Phase};
+pub use body::{expect_json, media_type, receive};
+pub use error::{ApiError, ErrorAnswer};
+pub use error_code::ErrorCode;
 pub use options::{BoxUnit, Options};
 pub use request::{Call, CallShape, RequestLimits, parse};
 pub use routes::router;
+pub use work::{Counts, Labelled, Work};

@@ -7,19 +7,32 @@ use axum::extract::State;
 use layoutlm_core::bundle::{Certificate, Source};
 use layoutlm_core::encoding::Encoding;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::app::App;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorAnswer};
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(model))
+}
 
 /// The answer of `GET /v1/model`.
-#[derive(Debug, Serialize)]
-pub(super) struct ModelAnswer {
+#[derive(Debug, Serialize, ToSchema)]
+struct ModelAnswer {
     variant: String,
     fingerprint: String,
     /// Tags in class-id order: the order of `probabilities`.
     labels: Vec<String>,
+    /// Everything between a receipt and the network's numbers.
+    #[schema(value_type = Object)]
     encoding: Encoding,
+    /// Where the weights came from.
+    #[schema(value_type = Object)]
     source: Source,
+    /// What was proved of the variant when it was exported.
+    #[schema(value_type = Option<Object>)]
     certificate: Option<Certificate>,
     probe: Probe,
     runtime: RuntimeAnswer,
@@ -27,14 +40,14 @@ pub(super) struct ModelAnswer {
 }
 
 /// How the probe went on this machine.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Probe {
     windows: usize,
     max_abs_logit_diff: f64,
     label_flips: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RuntimeAnswer {
     server_version: &'static str,
     onnxruntime_version: String,
@@ -43,14 +56,19 @@ struct RuntimeAnswer {
 }
 
 /// What a call may hold.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Limits {
     max_body_bytes: usize,
     max_words: usize,
     max_receipts: usize,
 }
 
-pub(super) async fn model(State(app): State<Arc<App>>) -> Result<Json<ModelAnswer>, ApiError> {
+/// What is served: labels, encoding, where it came from and what was proved of it
+#[utoipa::path(get, path = "/v1/model", tag = "labels", responses(
+    (status = 200, body = ModelAnswer),
+    (status = 503, body = ErrorAnswer, description = "still loading, or shutting down"),
+))]
+async fn model(State(app): State<Arc<App>>) -> Result<Json<ModelAnswer>, ApiError> {
     let service = app.service()?;
     let (manifest, replayed) = (service.bundle().manifest(), service.replayed());
     Ok(Json(ModelAnswer {

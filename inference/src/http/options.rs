@@ -3,11 +3,13 @@
 use layoutlm_core::bbox::Origin;
 use layoutlm_core::predict::ReceiptPrediction;
 use serde::Deserialize;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 
 /// What the boxes' numbers mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BoxUnit {
     /// Pixels (or any unit) of a page of `width` × `height`; without these the words' own extent is the page.
@@ -20,7 +22,8 @@ pub enum BoxUnit {
 }
 
 /// The options of one call; absent ones have their defaults.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// The probability of every class for every word [false].
@@ -28,11 +31,21 @@ pub struct Options {
     /// Runs of words with their values [true].
     pub entities: Option<bool>,
     /// Entities whose confidence is below it (0..=1) are left out; words keep their labels; 0 by default.
+    #[schema(minimum = 0, maximum = 1)]
+    #[param(minimum = 0, maximum = 1)]
     pub min_confidence: Option<f64>,
     /// Unit of boxes of receipts that do not state their own; pixels by default.
+    #[param(inline)]
     pub unit: Option<BoxUnit>,
     /// Origin of receipts that do not state their own; `top_left` by default.
+    #[schema(schema_with = origin_schema)]
+    #[param(schema_with = origin_schema)]
     pub origin: Option<Origin>,
+}
+
+/// Where y is 0.
+pub(super) fn origin_schema() -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["top_left", "bottom_left"])).into()
 }
 
 impl Options {

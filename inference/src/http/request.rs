@@ -8,10 +8,11 @@ use layoutlm_core::receipt::{Receipt, ReceiptError, ValidationStatus, Word};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::object::Object;
-use super::options::{BoxUnit, Options};
+use super::options::{BoxUnit, Options, origin_schema};
 
 /// What a request may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,25 +62,67 @@ struct ObjectIn {
     words: Option<Vec<Object<WordIn>>>,
 }
 
-#[derive(Debug, Deserialize)]
-struct ReceiptIn {
+/// A receipt as an OCR engine read it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Receipt)]
+pub(super) struct ReceiptIn {
+    /// A name for it; `receipt-<n>` by default.
     image_id: Option<String>,
+    /// Number of the receipt on its image; 1 by default.
     receipt_id: Option<u32>,
+    /// Width of the page in pixels; without width and height the words' own extent is the page.
     width: Option<f64>,
+    /// Height of the page in pixels.
     height: Option<f64>,
+    /// Where y is 0; `top_left` by default.
+    #[schema(schema_with = origin_schema)]
     origin: Option<Origin>,
+    /// Unit of the boxes; `pixels` by default.
     unit: Option<BoxUnit>,
+    /// Who issued it, if known.
     merchant: Option<String>,
+    /// In any order.
+    #[schema(value_type = Vec<WordIn>)]
     words: Vec<Object<WordIn>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// One word.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = WordInCall)]
 struct WordIn {
+    /// Line the OCR engine put it on; 0 by default.
     line_id: Option<u32>,
+    /// Id inside the line, so that `(line_id, word_id)` is unique; its place by default.
     word_id: Option<u32>,
+    /// The text as read.
     text: String,
+    /// `[x0, y0, x1, y1]`; `bbox` is understood as well.
     #[serde(rename = "box", alias = "bbox", deserialize_with = "corners")]
     bbox: [f64; 4],
+}
+
+/// What a call may hold: a receipt with its options, a list of receipts, or a wrapper around them.
+#[derive(ToSchema)]
+#[schema(as = Call)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the three shapes that `parse` tells apart")]
+pub(super) enum CallBody {
+    /// One receipt.
+    One {
+        #[serde(flatten)]
+        receipt: ReceiptIn,
+        /// Of this call.
+        options: Option<Options>,
+    },
+    /// A list of receipts.
+    List(Vec<ReceiptIn>),
+    /// A wrapper.
+    Wrapped {
+        /// In any number up to the server's limit.
+        receipts: Vec<ReceiptIn>,
+        /// Of this call.
+        options: Option<Options>,
+    },
 }
 
 /// Four numbers; a fixed array would call a fifth one a syntax error.

@@ -9,22 +9,28 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
 
 use super::app::App;
-use super::classify::{Counts, classify};
-use super::error::{ApiError, ErrorCode};
-use super::{health, model, page};
+use super::error::ApiError;
+use super::error_code::ErrorCode;
+use super::work::Counts;
+use super::{classify, health, model, page};
 
-/// Every route of the server.
-pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(page::page))
-        .route("/v1/classify", post(classify))
-        .route("/v1/model", get(model::model))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+/// The server's own routes with their descriptions.
+fn own_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .merge(page::routes())
+        .merge(classify::routes())
+        .merge(model::routes())
+        .merge(health::routes())
+}
+
+/// Every route of the server, and `more` of the caller's own.
+pub fn router(app: Arc<App>, more: OpenApiRouter<Arc<App>>) -> Router {
+    let (routes, _description) = own_routes().merge(more).split_for_parts();
+    routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // The handler that reads a body limits it itself.
@@ -57,7 +63,7 @@ async fn log(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status().as_u16();
     let ms = begun.elapsed().as_secs_f64() * 1e3;
-    let code = response.extensions().get::<ErrorCode>().map(|c| c.0);
+    let code = response.extensions().get::<ErrorCode>().map(|c| c.as_str());
     let counts = response.extensions().get::<Counts>().copied();
     if path.starts_with("/health/") && status == 200 {
         tracing::debug!(%method, path, status, ms, "request");
