@@ -2,28 +2,22 @@
 #![allow(unreachable_pub)] // A binary hands nothing out.
 
 mod allocator;
+mod arguments;
 mod commands;
+mod config_file;
+mod effective;
 mod exit;
 mod interrupt;
 mod progress;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-/// Train, export and serve LayoutLM for receipts.
-///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a check or proof did not hold, 130 interrupted.
-#[derive(Debug, Parser)]
-#[command(name = "layoutlm-cli", version, propagate_version = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: commands::Command,
-}
-
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
-    let cli = Cli::parse();
+    let cli = match arguments::parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(error) => return exit::code_of(Err(error)),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()

@@ -1,8 +1,10 @@
 //! An encoding together with its tokenizer: receipts in, windows out.
 
+use std::ops::Range;
+
 use crate::batch::Batch;
 use crate::bbox::NormalizedBox;
-use crate::encoding::{Encoding, EncodingError};
+use crate::encoding::{Encoding, EncodingError, Granularity};
 use crate::receipt::Receipt;
 use crate::tokenize::{TokenizeError, Tokenizer};
 use crate::window::Window;
@@ -66,16 +68,13 @@ impl Encoder {
     /// # Errors
     /// [`TokenizeError`] when the tokenizer fails on a text; never for length.
     pub fn encode(&self, receipt: &Receipt) -> Result<EncodedReceipt, TokenizeError> {
-        let raw: Vec<[f64; 4]> = receipt.words.iter().map(|w| w.bbox).collect();
-        let boxes = self.encoding.box_rule.normalize(receipt.page(), &raw);
-        let order = self.encoding.reading_order.sort(&boxes, self.encoding.box_rule.origin);
+        let boxes = self.boxes(receipt);
+        let order = self.order_of(receipt, &boxes);
         let texts: Vec<&str> =
             order.iter().filter_map(|&i| receipt.words.get(i)).map(|w| w.text.as_str()).collect();
         let tokens = self.tokenizer.tokenize(&texts)?;
         let windows = self
-            .encoding
-            .window
-            .cut(&tokens.counts())
+            .ranges(receipt, &order, &tokens.counts())
             .into_iter()
             .map(|range| {
                 let indices: Vec<usize> = order.get(range.clone()).unwrap_or_default().to_vec();
@@ -87,6 +86,39 @@ impl Encoder {
             })
             .collect();
         Ok(EncodedReceipt { num_words: receipt.words.len(), order, windows })
+    }
+
+    /// Receipt word (input order) at each place of the reading order, without tokenising anything.
+    pub fn order(&self, receipt: &Receipt) -> Vec<usize> {
+        self.order_of(receipt, &self.boxes(receipt))
+    }
+
+    fn boxes(&self, receipt: &Receipt) -> Vec<NormalizedBox> {
+        let raw: Vec<[f64; 4]> = receipt.words.iter().map(|w| w.bbox).collect();
+        self.encoding.box_rule.normalize(receipt.page(), &raw)
+    }
+
+    fn order_of(&self, receipt: &Receipt, boxes: &[NormalizedBox]) -> Vec<usize> {
+        match self.encoding.granularity {
+            Granularity::Receipt => self.encoding.reading_order.sort(boxes, self.encoding.box_rule.origin),
+            Granularity::Line => receipt.line_order(),
+        }
+    }
+
+    /// Places of the reading order that make a window each.
+    fn ranges(&self, receipt: &Receipt, order: &[usize], counts: &[usize]) -> Vec<Range<usize>> {
+        let rule = self.encoding.window;
+        if self.encoding.granularity == Granularity::Receipt {
+            return rule.cut(counts);
+        }
+        let mut ranges = Vec::new();
+        let mut start = 0;
+        for line in receipt.lines(order) {
+            let cut = rule.whole().cut(counts.get(start..start + line.len()).unwrap_or_default());
+            ranges.extend(cut.into_iter().map(|range| start + range.start..start + range.end));
+            start += line.len();
+        }
+        ranges
     }
 
     /// Pads windows into one batch with the tokenizer's `[PAD]`.

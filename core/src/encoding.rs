@@ -27,6 +27,24 @@ pub enum Decoding {
     Bio,
 }
 
+/// What one window is cut from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Granularity {
+    /// The whole receipt in reading order.
+    #[default]
+    Receipt,
+    /// One OCR line, read by word id: entities end with it, and neighbours of one merged type are one entity.
+    Line,
+}
+
+impl Granularity {
+    /// True for [`Granularity::Receipt`].
+    fn is_receipt(&self) -> bool {
+        *self == Self::Receipt
+    }
+}
+
 /// Which sub-token stands for a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +79,10 @@ pub struct Encoding {
     pub reading_order: ReadingOrder,
     /// How receipts are cut.
     pub window: WindowRule,
+    /// What windows are cut from. Left out of the file where it is the receipt, so that fingerprints made before
+    /// there was a choice still hold.
+    #[serde(default, skip_serializing_if = "Granularity::is_receipt")]
+    pub granularity: Granularity,
     /// Which sub-token carries a word's label.
     pub subtoken: Subtoken,
     /// How overlapping windows are merged.
@@ -107,6 +129,7 @@ impl Encoding {
             special_token_box: NormalizedBox::ZERO,
             reading_order: ReadingOrder::default(),
             window: WindowRule::default(),
+            granularity: Granularity::default(),
             subtoken: Subtoken::default(),
             overlap: Overlap::default(),
             labels,
@@ -159,6 +182,7 @@ mod tests {
         with(|e| e.box_rule.origin = crate::bbox::Origin::BottomLeft);
         with(|e| e.reading_order = ReadingOrder::Given);
         with(|e| e.window.stride = 149);
+        with(|e| e.granularity = Granularity::Line);
         with(|e| e.labels = LabelSet::from_entities(["TIME".to_string()]).unwrap());
         with(|e| e.decoding = Decoding::Bio);
         with(|e| e.temperature = 1.5);

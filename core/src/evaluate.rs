@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classifier::TokenClassifier;
 use crate::encoder::{EncodedReceipt, Encoder};
+use crate::encoding::Granularity;
 use crate::label::LabelId;
 use crate::metrics::{self, Confusion, MetricError, Mode, Report};
 use crate::predict::{PredictError, WordScores, score_words};
@@ -41,11 +42,27 @@ impl GoldReceipt {
     /// # Errors
     /// [`PredictError::Tokenize`].
     pub fn new(encoder: &Encoder, receipt: &Receipt, status: ValidationStatus) -> Result<Self, PredictError> {
-        let encoded = encoder.encode(receipt)?;
-        let sources =
-            encoded.order.iter().filter_map(|&i| receipt.words.get(i)).map(|w| w.label_with(status));
-        let tags = encoder.encoding().scheme.bio(sources).iter().map(ToString::to_string).collect();
-        Ok(Self { key: receipt.key(), encoded, tags })
+        Ok(Self::from_encoded(encoder, receipt, status, encoder.encode(receipt)?))
+    }
+
+    /// As [`Self::new`], for a receipt that was encoded before.
+    pub fn from_encoded(
+        encoder: &Encoder,
+        receipt: &Receipt,
+        status: ValidationStatus,
+        encoded: EncodedReceipt,
+    ) -> Self {
+        let scheme = &encoder.encoding().scheme;
+        let source = |&i: &usize| receipt.words.get(i).map_or("O", |w| w.label_with(status));
+        let tags = match encoder.encoding().granularity {
+            Granularity::Receipt => scheme.bio(encoded.order.iter().map(source)),
+            Granularity::Line => {
+                let lines = receipt.lines(&encoded.order);
+                lines.flat_map(|line| scheme.bio_merged(line.iter().map(source))).collect()
+            }
+        };
+        let tags = tags.iter().map(ToString::to_string).collect();
+        Self { key: receipt.key(), encoded, tags }
     }
 
     /// Gold class of each first sub-token of a window; a leading `I-X` becomes `B-X`.

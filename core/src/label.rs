@@ -59,6 +59,14 @@ pub enum LabelError {
         /// Its second target.
         second: String,
     },
+    /// A label that is merged away and merged into.
+    #[error("contradictory merges: {label} would become {target}, but other labels become {label}")]
+    ChainedMerge {
+        /// The label in the middle.
+        label: String,
+        /// What it is merged into.
+        target: String,
+    },
     /// A merge preset of an unknown name.
     #[error("unknown merge preset {0:?}: expected amounts, date_time, address_phone, sroie or none")]
     UnknownPreset(String),
@@ -271,7 +279,8 @@ impl LabelScheme {
     /// `allowed` names labels *after* merging; `None` allows every label.
     ///
     /// # Errors
-    /// [`LabelError::ContradictoryMerge`] when a label has two targets, [`LabelError::UnknownLabel`] for an allowed
+    /// [`LabelError::ContradictoryMerge`] when a label has two targets, [`LabelError::ChainedMerge`] when one is both
+    /// source and target, [`LabelError::UnknownLabel`] for an allowed
     /// name that is neither a merge target nor in `known`.
     pub fn new(
         merges: Merges,
@@ -344,6 +353,25 @@ impl LabelScheme {
     }
 }
 
+impl LabelScheme {
+    /// BIO tags of the words of one line: as [`Self::bio`], but a word continues an entity when its label *after*
+    /// merging equals the previous word's, so LINE_TOTAL next to TAX makes one AMOUNT entity.
+    pub fn bio_merged<'a>(&'a self, source_labels: impl IntoIterator<Item = &'a str>) -> Vec<Tag<'a>> {
+        let mut previous: Option<&str> = None;
+        let tag = |source: &'a str| {
+            let kind = self.entity(source);
+            let tag = match kind {
+                None => Tag::Outside,
+                Some(kind) if previous == Some(kind) => Tag::Inside(kind),
+                Some(kind) => Tag::Begin(kind),
+            };
+            previous = kind;
+            tag
+        };
+        source_labels.into_iter().map(tag).collect()
+    }
+}
+
 fn refuse_contradictions(merges: &Merges) -> Result<(), LabelError> {
     let mut target_of: BTreeMap<&str, &str> = BTreeMap::new();
     for (target, sources) in merges {
@@ -354,6 +382,9 @@ fn refuse_contradictions(merges: &Merges) -> Result<(), LabelError> {
                     return Err(LabelError::ContradictoryMerge { source_label, first: first.into(), second });
                 }
                 _ => {}
+            }
+            if source != target && merges.contains_key(source) {
+                return Err(LabelError::ChainedMerge { label: source.clone(), target: target.clone() });
             }
         }
     }
@@ -387,6 +418,10 @@ mod tests {
         m.insert("MONEY".into(), vec!["tax".into()]);
         let e = LabelScheme::new(m, None, &core_labels()).unwrap_err();
         assert!(matches!(e, LabelError::ContradictoryMerge { source_label, .. } if source_label == "TAX"));
+        let mut m = preset("date_time").unwrap();
+        m.insert("WHEN".into(), vec!["DATE".into()]);
+        let e = LabelScheme::new(m, None, &core_labels()).unwrap_err();
+        assert!(matches!(e, LabelError::ChainedMerge { label, .. } if label == "DATE"));
     }
 
     #[test]

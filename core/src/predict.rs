@@ -2,11 +2,14 @@
 //!
 //! Evaluation, the exporter's proof, `predict` and the server all come through here.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::{ClassifierError, TokenClassifier};
 use crate::decode::{decode, softmax};
 use crate::encoder::{EncodedReceipt, Encoder};
+use crate::encoding::Granularity;
 use crate::entity::{self, Entity};
 use crate::label::{LabelId, Tag};
 use crate::receipt::Receipt;
@@ -124,10 +127,34 @@ pub fn score_words(
         let sum = sums.get(word * classes..(word + 1) * classes).unwrap_or_default();
         probabilities.extend(sum.iter().map(|s| (s / count) as f32));
     }
-    let labels = decode(&probabilities, &encoding.labels, encoding.decoding);
+    let labels = match encoding.granularity {
+        Granularity::Receipt => decode(&probabilities, &encoding.labels, encoding.decoding),
+        Granularity::Line => decode_lines(encoder, encoded, &probabilities),
+    };
     let rows = probabilities.chunks(classes);
     let confidence = rows.zip(&labels).map(|(row, l)| row.get(l.index()).copied().unwrap_or(0.0)).collect();
     Ok(WordScores { probabilities, labels, confidence })
+}
+
+/// Decodes each window (a line, or a piece of a long one) by itself; one that starts inside an entity begins it.
+fn decode_lines(encoder: &Encoder, encoded: &EncodedReceipt, probabilities: &[f32]) -> Vec<LabelId> {
+    let (labels, decoding) = (&encoder.encoding().labels, encoder.encoding().decoding);
+    let starts: BTreeSet<usize> =
+        encoded.windows.iter().filter_map(|w| w.word_indices.first().copied()).collect();
+    let mut rows = probabilities.chunks(labels.len());
+    let mut out = Vec::with_capacity(encoded.num_words);
+    // Words of a line without any token have no window; they stay with the line before and are O.
+    for line in encoded.order.chunk_by(|_, next| !starts.contains(next)) {
+        let line: Vec<f32> = rows.by_ref().take(line.len()).flatten().copied().collect();
+        let mut ids = decode(&line, labels, decoding);
+        if let Some(first) = ids.first_mut()
+            && let Tag::Inside(kind) = labels.tag(*first)
+        {
+            *first = labels.id(&format!("B-{kind}")).unwrap_or(*first);
+        }
+        out.extend(ids);
+    }
+    out
 }
 
 fn check_shape(index: usize, window: &Window, classes: usize, rows: &[f32]) -> Result<(), PredictError> {

@@ -164,6 +164,19 @@ impl Receipt {
         format!("{}#{:05}", self.image_id, self.receipt_id)
     }
 
+    /// Words (indices) by line and, inside a line, by word id.
+    pub fn line_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.words.len()).collect();
+        order.sort_by_key(|&i| self.words.get(i).map(|w| (w.line_id, w.word_id)));
+        order
+    }
+
+    /// Runs of `order` that lie on one line each.
+    pub fn lines<'a>(&'a self, order: &'a [usize]) -> impl Iterator<Item = &'a [usize]> {
+        let line = |i: &usize| self.words.get(*i).map(|w| w.line_id);
+        order.chunk_by(move |a, b| line(a) == line(b))
+    }
+
     /// The page its boxes lie on.
     pub fn page(&self) -> Page {
         Page { width: self.width, height: self.height, origin: self.origin }

@@ -85,6 +85,11 @@ impl WindowRule {
         }
     }
 
+    /// The rule for text that is one window however many words it has, unless its tokens do not fit.
+    pub fn whole(self) -> Self {
+        Self { size: usize::MAX / 4, stride: usize::MAX / 4, ..self }
+    }
+
     /// Word ranges of the windows of a receipt whose words make `token_counts[i]` tokens each.
     ///
     /// Windows that fit start at 0, stride, 2·stride, …; the first to reach the end is the last. One that does not

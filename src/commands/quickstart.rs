@@ -6,17 +6,13 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use layoutlm_core::bbox::BoxRule;
-use layoutlm_core::encoding::Decoding;
 use layoutlm_core::evaluate::Evaluation;
 use layoutlm_core::label::{LabelScheme, core_labels, preset};
 use layoutlm_core::predict::ReceiptPrediction;
-use layoutlm_core::reading_order::ReadingOrder;
-use layoutlm_core::receipt::{Receipt, ValidationStatus};
-use layoutlm_core::window::WindowRule;
+use layoutlm_core::receipt::Receipt;
 use layoutlm_inference::ServerConfig;
 use layoutlm_inference::server::serve;
-use layoutlm_trainer::config::{CheckpointMetric, ClassWeights, Scratch, Start, TrainConfig};
+use layoutlm_trainer::config::{Scratch, Start, TrainConfig};
 use layoutlm_trainer::data::SynthSize;
 use layoutlm_trainer::train::{TrainData, train};
 
@@ -94,12 +90,9 @@ fn train_small(args: &Args, folder: &Path) -> anyhow::Result<PathBuf> {
         std::fs::remove_dir_all(config.run_dir()).with_context(|| config.run_dir().display().to_string())?;
     }
     let source = format!("{} (synthetic)", folder.display());
-    let data = TrainData {
-        train: receipts::read(&folder.join("train.jsonl"), false)?,
-        validation: receipts::read(&folder.join("validation.jsonl"), false)?,
-        frozen: Some(source.clone()),
-        source,
-    };
+    let train_receipts = receipts::read(&folder.join("train.jsonl"), false)?;
+    let validation = receipts::read(&folder.join("validation.jsonl"), false)?;
+    let data = TrainData::given(train_receipts, validation, source);
     let outcome = train(config, data, &mut Console::new(), &stop)?;
     if outcome.interrupted {
         return Err(Interrupted("stopped while training".into()).into());
@@ -115,28 +108,14 @@ fn small_config(args: &Args) -> anyhow::Result<TrainConfig> {
         output_dir: args.output.join("runs"),
         start: Start::Scratch(Scratch { hidden_size: 128, layers: 3, heads: 4, vocab_size: 500 }),
         epochs: 2,
-        batch_size: 8,
-        max_batch_tokens: None,
-        gradient_accumulation_steps: 1,
         learning_rate: 1e-3,
-        warmup_ratio: 0.1,
-        weight_decay: 0.01,
-        max_grad_norm: 1.0,
-        label_smoothing: 0.0,
-        class_weights: ClassWeights::None,
         dropout: Some(0.0),
         early_stopping_patience: None,
-        checkpoint_metric: CheckpointMetric::F1,
         keep_checkpoints: 1,
-        seed: 42,
-        validation_status: ValidationStatus::Valid,
         scheme: LabelScheme::new(preset("amounts")?, allowed, &core_labels())?,
-        box_rule: BoxRule::default(),
-        reading_order: ReadingOrder::Line,
-        window: WindowRule::default(),
-        decoding: Decoding::Argmax,
         o_entity_ratio: None,
         threads: args.engine.threads(),
+        ..TrainConfig::default()
     })
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use layoutlm_tests::model::write_checkpoint;
 use serde_json::{Value, json};
 
-use crate::{arg, ok, refused, run, stderr, synthesise};
+use crate::{arg, ok, refused, run, stderr};
 
 struct Case {
     folder: tempfile::TempDir,
@@ -138,57 +138,4 @@ fn a_missing_runtime_is_one_clear_sentence() {
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(!fs::exists(&bundle).unwrap());
     }
-}
-
-#[test]
-fn wrong_values_of_training_flags_are_refused_with_the_flag_and_nothing_is_written() {
-    let case = Case::new();
-    synthesise(&case.folder.path().join("data"), 8);
-    let (data, runs, model) = (case.path("data"), case.path("runs"), case.path("model"));
-    let wrong: &[(&[&str], &str)] = &[
-        (&["--epochs", "0"], "--epochs 0"),
-        (&["--epochs", "x"], "--epochs"),
-        (&["--batch-size", "0"], "--batch-size 0"),
-        (&["--lr", "0"], "--lr 0"),
-        (&["--lr", "NaN"], "--lr NaN"),
-        (&["--warmup-ratio", "1.5"], "--warmup-ratio 1.5"),
-        (&["--label-smoothing", "1"], "--label-smoothing 1"),
-        (&["--weight-decay", "-1"], "--weight-decay"),
-        (&["--max-grad-norm", "0"], "--max-grad-norm 0"),
-        (&["--dropout", "1"], "--dropout 1"),
-        (&["--gradient-accumulation-steps", "0"], "--gradient-accumulation-steps 0"),
-        (&["--keep-checkpoints", "0"], "--keep-checkpoints 0"),
-        (&["--threads", "0"], "--threads 0"),
-        (&["--o-entity-ratio", "0"], "--o-entity-ratio 0"),
-        (&["--checkpoint-metric", "f2"], "--checkpoint-metric"),
-        (&["--class-weights", "some"], "--class-weights"),
-        (&["--validation-status", "MAYBE"], "--validation-status"),
-        (&["--reading-order", "zigzag"], "--reading-order"),
-        (&["--decoding", "beam"], "--decoding"),
-        (&["--window-size", "10", "--window-stride", "11"], "stride 11"),
-        (&["--allowed-label", "NOPE"], "unknown label \"NOPE\""),
-        (&["--allowed-label", "REFUND"], "no entity is left to learn"),
-        (&["--label-merges", "[]"], "--label-merges"),
-        (&["--label-merges", r#"{"A":["TAX"],"B":["TAX"]}"#], "contradictory merges: TAX"),
-        (&["--merge-preset", "most"], "unknown merge preset \"most\""),
-        (&["--val-keys", "/no/such/file"], "/no/such/file"),
-        (&["--pretrained", "/no/such/model"], "--pretrained /no/such/model"),
-        (&["--scratch-hidden", "10", "--scratch-heads", "3"], "--scratch-hidden 10"),
-        (&["--dynamo-table", "t"], "exclude each other"),
-    ];
-    for (flags, expected) in wrong {
-        let mut args = vec!["train", "--job-name", "wrong", "--data", &data, "--output-dir", &runs];
-        if flags[0] != "--pretrained" {
-            args.extend(["--pretrained", &model]);
-        }
-        args.extend(*flags);
-        let said = refused(&args, 2);
-        assert!(said.contains(expected), "{flags:?}: {said}");
-        assert!(!fs::exists(&runs).unwrap(), "{flags:?} wrote something");
-    }
-    let said = refused(&["train", "--job-name", "../x", "--data", &data, "--pretrained", &model], 2);
-    assert!(said.contains("--job-name"), "{said}");
-    let said =
-        refused(&["train", "--job-name", "x", "--data", &case.path("none"), "--pretrained", &model], 2);
-    assert!(said.contains("none"), "{said}");
 }

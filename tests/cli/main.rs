@@ -1,6 +1,8 @@
 //! The command line as a user meets it: real processes, real files, exit codes and sentences.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
 
+mod data;
+mod flags;
 mod inputs;
 mod labels;
 mod resume;

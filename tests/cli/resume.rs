@@ -6,9 +6,15 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use layoutlm_trainer::model_folder::read_encoder;
+use layoutlm_trainer::run::{EpochsRecord, RunRecord, load_state};
+use layoutlm_trainer::weights::read_tensor_file;
+use serde_json::Value;
+
 use crate::{arg, cli, ok, small_run, synthesise};
 
-fn weights(runs: &Path) -> Vec<u8> {
+/// A file of the newest checkpoint.
+fn newest(runs: &Path, file: &str) -> Vec<u8> {
     let run = runs.join("small");
     let newest = fs::read_dir(&run)
         .unwrap()
@@ -17,7 +23,32 @@ fn weights(runs: &Path) -> Vec<u8> {
         })
         .max()
         .unwrap();
-    fs::read(run.join(format!("checkpoint-{newest}/model.safetensors"))).unwrap()
+    fs::read(run.join(format!("checkpoint-{newest}")).join(file)).unwrap()
+}
+
+/// What a run's record says of its results, times left out.
+fn results(runs: &Path) -> Value {
+    let mut record: Value =
+        serde_json::from_str(&fs::read_to_string(runs.join("small/run.json")).unwrap()).unwrap();
+    for epoch in record["epoch_metrics"].as_array_mut().unwrap() {
+        epoch["train_seconds"] = Value::Null;
+    }
+    serde_json::json!([record["epoch_metrics"], record["best"], record["status"]])
+}
+
+/// A small run with everything that has a state of its own.
+fn stateful<'a>(data: &'a str, runs: &'a str) -> Vec<&'a str> {
+    let mut args = small_run(data, runs);
+    args.extend(["--ema-decay", "0.9", "--r-drop", "0.5", "--dropout", "0.1", "--label-smoothing", "0.1"]);
+    args.extend([
+        "--class-weights",
+        "balanced",
+        "--layer-lr-decay",
+        "0.9",
+        "--gradient-accumulation-steps",
+        "2",
+    ]);
+    args
 }
 
 fn start(args: &[&str]) -> Child {
@@ -30,17 +61,21 @@ fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// Every complete checkpoint can be opened; nothing half-written carries a checkpoint's name.
+/// Every file that carries its final name is whole: checkpoints with all their tensors, `best/`, both records.
 fn check_state(runs: &Path) {
-    let Ok(entries) = fs::read_dir(runs.join("small")) else { return };
+    let run = runs.join("small");
+    let Ok(entries) = fs::read_dir(&run) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name().into_string().unwrap();
+        let (name, path) = (entry.file_name().into_string().unwrap(), entry.path());
         if name.starts_with("checkpoint-") || name == "best" {
-            let state = fs::read_to_string(entry.path().join("trainer_state.json")).unwrap();
-            serde_json::from_str::<serde_json::Value>(&state).unwrap();
-            for file in ["config.json", "model.safetensors", "tokenizer.json", "encoding.json"] {
-                assert!(entry.path().join(file).is_file(), "{name}/{file}");
-            }
+            load_state(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+            read_tensor_file(&path.join("model.safetensors")).unwrap_or_else(|e| panic!("{name}: {e}"));
+            read_encoder(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+        match name.as_str() {
+            "run.json" => drop(RunRecord::read(&run).unwrap()),
+            "epochs.json" => drop(EpochsRecord::read(&run).unwrap()),
+            _ => {}
         }
     }
 }
@@ -52,10 +87,10 @@ fn killed_at_random_moments_it_ends_with_the_same_weights_to_the_bit() {
     synthesise(&data, 40);
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     let started = Instant::now();
-    ok(&small_run(arg(&data), arg(&whole)));
+    ok(&stateful(arg(&data), arg(&whole)));
     let took = started.elapsed();
 
-    let args = small_run(arg(&data), arg(&broken));
+    let args = stateful(arg(&data), arg(&broken));
     let mut kills = 0;
     // Moments spread over the run by the golden ratio: dense everywhere, the same on every machine.
     for round in 1..=20u32 {
@@ -71,7 +106,12 @@ fn killed_at_random_moments_it_ends_with_the_same_weights_to_the_bit() {
     }
     assert!(kills >= 5, "only {kills} of 20 were stopped before they ended");
     ok(&args);
-    assert_eq!(weights(&whole), weights(&broken), "the weights differ after {kills} interruptions");
+    for file in ["model.safetensors", "trainer_state.safetensors"] {
+        assert_eq!(newest(&whole, file), newest(&broken, file), "{file} differs after {kills} interruptions");
+    }
+    let best = |runs: &Path| fs::read(runs.join("small/best/model.safetensors")).unwrap();
+    assert_eq!(best(&whole), best(&broken));
+    assert_eq!(results(&whole), results(&broken));
 }
 
 #[test]

@@ -11,9 +11,15 @@ pub struct BatchRule {
     pub batch_size: usize,
     /// Most tokens in a micro-batch; a longer window gets one of its own.
     pub max_batch_tokens: Option<usize>,
+    /// Whether windows of similar length share a micro-batch.
+    pub group_by_length: bool,
     /// Micro-batches per optimiser step.
     pub accumulation: usize,
 }
+
+/// Micro-batches whose windows are sorted by length together: enough to find alike ones, few enough that epochs
+/// still differ. Source: `LengthGroupedSampler` of the transformers library.
+const BATCHES_PER_GROUP: usize = 50;
 
 /// One epoch's order: steps, each of micro-batches, each of example indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +31,17 @@ pub struct EpochPlan {
 
 impl EpochPlan {
     /// Shuffles examples of `lengths` tokens for `epoch` (from 0) and cuts them into steps.
+    ///
+    /// Grouped by length, runs of the shuffled order are sorted by length before they are cut, and the micro-batches
+    /// are then shuffled.
     pub fn new(lengths: &[usize], rule: BatchRule, seed: u64, epoch: usize) -> Self {
         let mut order: Vec<usize> = (0..lengths.len()).collect();
         let mut random = SplitMix(seed ^ (epoch as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        for i in (1..order.len()).rev() {
-            order.swap(i, random.below(i as u64 + 1) as usize);
+        random.shuffle(&mut order);
+        if rule.group_by_length {
+            for group in order.chunks_mut(rule.batch_size.saturating_mul(BATCHES_PER_GROUP).max(1)) {
+                group.sort_by_key(|&example| lengths.get(example).copied());
+            }
         }
         let mut micro_batches = Vec::new();
         let (mut start, mut tokens) = (0, 0usize);
@@ -45,6 +57,9 @@ impl EpochPlan {
         }
         if start < order.len() {
             micro_batches.push(start..order.len());
+        }
+        if rule.group_by_length {
+            random.shuffle(&mut micro_batches);
         }
         Self { order, micro_batches, accumulation: rule.accumulation.max(1) }
     }
@@ -72,6 +87,13 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
+    /// Fisher–Yates from the end.
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i as u64 + 1) as usize);
+        }
+    }
+
     /// Uniform in `0..bound`, by rejection.
     fn below(&mut self, bound: u64) -> u64 {
         let limit = u64::MAX - u64::MAX % bound;
@@ -88,7 +110,8 @@ impl SplitMix {
 mod tests {
     use super::*;
 
-    const RULE: BatchRule = BatchRule { batch_size: 3, max_batch_tokens: None, accumulation: 2 };
+    const RULE: BatchRule =
+        BatchRule { batch_size: 3, max_batch_tokens: None, group_by_length: false, accumulation: 2 };
 
     fn flat(plan: &EpochPlan) -> Vec<usize> {
         (0..plan.steps()).flat_map(|s| plan.step(s).concat()).collect()
@@ -108,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_token_budget_closes_batches_and_a_long_window_stands_alone() {
-        let rule = BatchRule { batch_size: 8, max_batch_tokens: Some(10), accumulation: 1 };
+        let rule = BatchRule { batch_size: 8, max_batch_tokens: Some(10), accumulation: 1, ..RULE };
         let lengths = [4, 4, 4, 50, 4];
         let plan = EpochPlan::new(&lengths, rule, 7, 0);
         for step in 0..plan.steps() {
@@ -117,6 +140,27 @@ mod tests {
             assert!(tokens <= 10 || batch.len() == 1, "{batch:?}");
         }
         assert_eq!(flat(&plan).len(), 5);
+    }
+
+    #[test]
+    fn grouped_batches_hold_windows_of_similar_length_and_every_example_once() {
+        let lengths: Vec<usize> = (0..90).map(|i| 1 + i * 37 % 90).collect();
+        let spread = |plan: &EpochPlan| -> usize {
+            let of = |batch: &[usize]| {
+                let lengths = batch.iter().map(|&i| lengths[i]);
+                lengths.clone().max().unwrap() - lengths.min().unwrap()
+            };
+            (0..plan.steps()).flat_map(|s| plan.step(s)).map(of).sum()
+        };
+        let grouped = BatchRule { group_by_length: true, ..RULE };
+        let (mixed, alike) = (EpochPlan::new(&lengths, RULE, 1, 0), EpochPlan::new(&lengths, grouped, 1, 0));
+        assert!(spread(&alike) * 5 < spread(&mixed), "{} against {}", spread(&alike), spread(&mixed));
+        let mut all = flat(&alike);
+        all.sort_unstable();
+        assert_eq!(all, (0..90).collect::<Vec<_>>());
+        assert_ne!(flat(&alike), flat(&EpochPlan::new(&lengths, grouped, 1, 1)));
+        let firsts: Vec<usize> = (0..alike.steps()).map(|s| lengths[alike.step(s)[0][0]]).collect();
+        assert!(!firsts.is_sorted(), "batches come in order of length: {firsts:?}");
     }
 
     #[test]

@@ -61,6 +61,35 @@ pub fn replace_atomic(
     sync_folder(folder).map_err(FileError::at(folder))
 }
 
+/// Gives a complete temporary folder its final name, open to readers; `target` must not exist.
+///
+/// # Errors
+/// [`FileError`]; the temporary folder is then gone.
+pub fn publish_folder(staging: tempfile::TempDir, target: &Path) -> Result<(), FileError> {
+    open_to_readers(staging.path()).map_err(FileError::at(staging.path()))?;
+    sync_folder(staging.path()).map_err(FileError::at(staging.path()))?;
+    let staged = staging.keep();
+    if let Err(e) = std::fs::rename(&staged, target) {
+        // Best effort: what could not get its name is of no use.
+        let _ = std::fs::remove_dir_all(&staged);
+        return Err(FileError::at(target)(e));
+    }
+    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_folder(parent).map_err(FileError::at(parent))
+}
+
+/// Temporary folders are their owner's only; results are for whoever may read the folder around them.
+#[cfg(unix)]
+fn open_to_readers(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn open_to_readers(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Sets permissions (a temporary file is its owner's only) and brings the content to the disk.
 fn finish(path: &Path) -> std::io::Result<()> {
     let file = File::open(path)?;

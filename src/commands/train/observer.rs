@@ -1,7 +1,9 @@
 //! What a person sees while a run goes on: one table row per epoch, a progress bar on a terminal.
 
+use std::path::Path;
+
 use indicatif::ProgressBar;
-use layoutlm_trainer::train::{EpochReport, Observer, Started, StepReport};
+use layoutlm_trainer::train::{EpochReport, Observer, Outcome, Started, StepReport, TrainError};
 
 use crate::progress;
 
@@ -61,7 +63,15 @@ impl Observer for Console {
         self.bar.suspend(|| eprintln!("{row}"));
     }
 
-    fn finished(&mut self) {
+    fn finished(&mut self, _outcome: &Outcome) {
+        self.bar.finish_and_clear();
+    }
+
+    fn interrupted(&mut self, _outcome: &Outcome) {
+        self.bar.finish_and_clear();
+    }
+
+    fn failed(&mut self, _run_dir: &Path, _error: &TrainError) {
         self.bar.finish_and_clear();
     }
 }

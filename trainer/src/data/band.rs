@@ -3,7 +3,8 @@
 //! Found from labels, so it only exists for labelled receipts. Which of its two edges is above does not matter, so
 //! the rule holds for either origin.
 
-use layoutlm_core::bbox::NormalizedBox;
+use layoutlm_core::bbox::{BoxRule, NormalizedBox};
+use layoutlm_core::receipt::{Receipt, ValidationStatus};
 
 use super::labelled::LabelledReceipt;
 
@@ -38,6 +39,22 @@ pub(super) fn item_band(labelled: &LabelledReceipt<'_>, boxes: &[NormalizedBox])
     Some(words.clone().filter(inside).collect())
 }
 
+/// The receipt with the words of its item band alone, on the same page; `None` without a band or with an empty one.
+pub fn crop_to_items(receipt: &Receipt, rule: BoxRule, status: ValidationStatus) -> Option<Receipt> {
+    let raw: Vec<[f64; 4]> = receipt.words.iter().map(|w| w.bbox).collect();
+    let boxes = rule.normalize(receipt.page(), &raw);
+    let band = item_band(&LabelledReceipt::new(receipt, status), &boxes)?;
+    let largest = |of: fn(&[f64; 4]) -> f64| raw.iter().map(of).fold(0.0, f64::max);
+    let words: Vec<_> = band.into_iter().filter_map(|w| receipt.words.get(w).cloned()).collect();
+    (!words.is_empty()).then(|| Receipt {
+        // Without a stated size the page is what the words reach, those outside the band too.
+        width: receipt.width.or_else(|| Some(largest(|b| b[0].max(b[2]))).filter(|w| *w > 0.0)),
+        height: receipt.height.or_else(|| Some(largest(|b| b[1].max(b[3]))).filter(|h| *h > 0.0)),
+        words,
+        ..receipt.clone()
+    })
+}
+
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
@@ -47,8 +64,6 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use layoutlm_core::receipt::Receipt;
-
     use super::*;
 
     /// A receipt of one word per row, ten apart, with these labels.
@@ -88,5 +103,18 @@ mod tests {
     #[test]
     fn any_label_of_a_word_makes_it_an_anchor() {
         assert_eq!(band(&["PHONE_NUMBER", "-", "PRODUCT_NAME+TAX", "-"]), Some(vec![1]));
+    }
+
+    #[test]
+    fn a_cropped_receipt_keeps_its_page_so_that_its_boxes_stay() {
+        let json = r#"{"image_id":"a","words":[
+            {"line_id":0,"word_id":0,"text":"shop","box":[0,0,50,10],"label":"ADDRESS_LINE"},
+            {"line_id":1,"word_id":0,"text":"milk","box":[0,20,50,30]},
+            {"line_id":2,"word_id":0,"text":"1.00","box":[0,90,100,100],"label":"TAX"}]}"#;
+        let receipt = Receipt::from_json(json).unwrap();
+        let cropped = crop_to_items(&receipt, BoxRule::default(), ValidationStatus::Valid).unwrap();
+        assert_eq!(cropped.words.len(), 1);
+        assert_eq!((cropped.width, cropped.height), (Some(100.0), Some(100.0)));
+        assert!(crop_to_items(&cropped, BoxRule::default(), ValidationStatus::Valid).is_none());
     }
 }

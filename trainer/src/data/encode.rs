@@ -1,6 +1,7 @@
 //! From receipts to what the network is fed and should answer: examples as token windows with tags.
 
 use layoutlm_core::bbox::NormalizedBox;
+use layoutlm_core::encoding::sha256_hex;
 use layoutlm_core::label::{LabelId, LabelSet, Tag};
 use layoutlm_core::receipt::{Receipt, ValidationStatus};
 use layoutlm_core::tokenize::Tokenizer;
@@ -59,6 +60,27 @@ impl ExampleEncoder<'_> {
     /// [`DataError::Encode`] when the tokenizer fails on a text.
     pub fn encode_item_windows(&self, receipts: &[Receipt]) -> Result<Vec<EncodedExample>, DataError> {
         self.each(receipts, ExampleRules::cut_item_windows)
+    }
+
+    /// Hash of everything that decides what receipts are encoded to: tokenizer, rules and label status.
+    ///
+    /// Two encoders with the same fingerprint make the same examples of the same receipts. Classes are not part of
+    /// it: examples hold tags.
+    pub fn fingerprint(&self) -> String {
+        let rules = self.rules;
+        let all = serde_json::json!({
+            "tokenizer_sha256": self.tokenizer.sha256(),
+            "special_token_box": self.special_token_box,
+            "status": self.status,
+            "box_rule": rules.box_rule,
+            "reading_order": rules.reading_order,
+            "window": rules.window,
+            "scheme": rules.scheme,
+            "granularity": rules.granularity,
+            "scope": rules.scope,
+            "item_windows": rules.item_windows,
+        });
+        sha256_hex(all.to_string().as_bytes())
     }
 
     fn each(

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use layoutlm_core::bbox::{BoxRule, NormalizedBox};
+use layoutlm_core::encoding::Granularity;
 use layoutlm_core::label::LabelScheme;
 use layoutlm_core::reading_order::ReadingOrder;
 use layoutlm_core::window::WindowRule;
@@ -13,17 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use super::band::item_band;
 use super::labelled::{Continues, LabelledReceipt, begin_first, tags};
-
-/// What one example is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Granularity {
-    /// A window over the whole receipt in reading order.
-    #[default]
-    Receipt,
-    /// One OCR line; entities end with it and merged neighbours are one.
-    Line,
-}
 
 /// Which part of a receipt is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,22 +25,6 @@ pub enum Scope {
     /// The band of its items; receipts without one are left out.
     LineItems,
 }
-
-macro_rules! from_name {
-    ($type:ident, $($name:literal => $value:ident),+) => {
-        impl std::str::FromStr for $type {
-            type Err = String;
-            fn from_str(name: &str) -> Result<Self, String> {
-                match name {
-                    $($name => Ok(Self::$value),)+
-                    _ => Err(concat!("expected one of:", $(" ", $name),+).into()),
-                }
-            }
-        }
-    };
-}
-from_name!(Granularity, "receipt" => Receipt, "line" => Line);
-from_name!(Scope, "full" => Full, "line_items" => LineItems);
 
 /// How receipts become examples.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,17 +136,14 @@ impl Source<'_> {
     }
 
     fn lines(&self) -> Vec<WordExample> {
-        let words = &self.labelled.receipt.words;
-        let mut order: Vec<usize> = (0..words.len()).collect();
-        order.sort_by_key(|&i| words.get(i).map(|w| (w.line_id, w.word_id)));
-        let line = |i: &usize| words.get(*i).map(|w| w.line_id);
+        let receipt = self.labelled.receipt;
+        let order = receipt.line_order();
         let mut out = Vec::new();
-        for run in order.chunk_by(|a, b| line(a) == line(b)) {
+        for run in receipt.lines(&order) {
             let labels = run.iter().map(|&w| self.labelled.label(w));
             let tags = tags(&self.rules.scheme, labels, Continues::SameMerged);
             // A line is one example however long, unless its tokens do not fit.
-            let rule = WindowRule { size: usize::MAX / 4, stride: usize::MAX / 4, ..self.rules.window };
-            let cut = self.ranges(run, rule);
+            let cut = self.ranges(run, self.rules.window.whole());
             out.extend(cut.into_iter().map(|range| self.example(run, &tags, range, ExampleKind::Line)));
         }
         out

@@ -1,6 +1,6 @@
 //! A receipt with the labels that count, and the tags they make.
 
-use layoutlm_core::label::{LabelScheme, Tag};
+use layoutlm_core::label::LabelScheme;
 use layoutlm_core::receipt::{Receipt, ValidationStatus};
 
 /// A receipt's words with every label of the wanted status, in upper case.
@@ -70,27 +70,15 @@ pub(super) enum Continues {
 
 /// Tags of words in reading order.
 pub(super) fn tags<'a>(
-    scheme: &LabelScheme,
+    scheme: &'a LabelScheme,
     sources: impl IntoIterator<Item = &'a str>,
     rule: Continues,
 ) -> Vec<String> {
-    let sources: Vec<&str> = sources.into_iter().collect();
-    if rule == Continues::SameSource {
-        return scheme.bio(sources).iter().map(ToString::to_string).collect();
-    }
-    let mut previous = None;
-    let tag = |source: &str| {
-        let kind = scheme.entity(source);
-        let tag = match kind {
-            None => Tag::Outside,
-            Some(kind) if previous == Some(kind.to_string()) => Tag::Inside(kind),
-            Some(kind) => Tag::Begin(kind),
-        };
-        let text = tag.to_string();
-        previous = kind.map(String::from);
-        text
+    let tags = match rule {
+        Continues::SameSource => scheme.bio(sources),
+        Continues::SameMerged => scheme.bio_merged(sources),
     };
-    sources.into_iter().map(tag).collect()
+    tags.iter().map(ToString::to_string).collect()
 }
 
 /// A window that starts inside an entity starts one of its own.

@@ -1,6 +1,7 @@
 //! Training data: from files to receipts in parts, and from receipts to labelled examples.
 
 mod band;
+mod division;
 mod downsample;
 mod encode;
 mod error;
@@ -20,14 +21,17 @@ mod upstream;
 mod vocab;
 mod wordpieces;
 
+pub use band::crop_to_items;
+pub use division::{Division, DivisionRules, FrozenKeys, LeftOut, Loader, SplitBy, divide};
 pub use downsample::{DEFAULT_O_ENTITY_RATIO, DownsampleReport, TagCounts, downsample};
 pub use encode::{EncodedExample, ExampleEncoder};
 pub use error::DataError;
-pub use examples::{ExampleKind, ExampleRules, Granularity, Scope, WordExample};
+pub use examples::{ExampleKind, ExampleRules, Scope, WordExample};
 pub use import::{Published, import};
 pub use keys::{KeyFile, keys_hash, parse_keys, read_keys};
 pub use label_list::{allowed_labels, observed_labels, resulting_labels};
 pub use labelled::{LabelledReceipt, labelled_only};
+pub use layoutlm_core::encoding::Granularity;
 pub use leakage::{DEFAULT_OVERLAP, LeakageReport, NearDuplicate, leakage};
 pub use load::{Dataset, Source, check_disjoint, load};
 pub use merchant::{merchant_groups, merchant_key, merchant_of};

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use layoutlm_core::bbox::{BoxRule, BoxScale, Origin};
+use layoutlm_core::encoding::Granularity;
 use layoutlm_core::label::{LabelError, LabelScheme, Merges, core_labels};
 use layoutlm_core::reading_order::ReadingOrder;
 use layoutlm_core::receipt::Receipt;
 use layoutlm_core::window::WindowRule;
 
-use super::examples::{ExampleRules, Granularity, Scope};
+use super::examples::{ExampleRules, Scope};
 
 /// The loader's rules for a window size and stride in words.
 pub fn upstream_rules(scheme: LabelScheme, size: usize, stride: usize) -> ExampleRules {
@@ -46,7 +47,10 @@ pub fn upstream_scheme(merges: Merges, allowed: Option<Vec<String>>) -> Result<L
 
 /// Sets each receipt's page size so that coordinates in 0..=1 are scaled as the loader scales them: by the largest x
 /// (y) of all words of the same image where that is above 1, by 1 otherwise.
+///
+/// Receipts whose origin is top left are turned over first: the loader knows bottom-left geometry only.
 pub fn upstream_pages(receipts: &mut [Receipt]) {
+    receipts.iter_mut().filter(|r| r.origin == Origin::TopLeft).for_each(turn_over);
     let mut largest: BTreeMap<String, [f64; 2]> = BTreeMap::new();
     for receipt in receipts.iter() {
         let size = largest.entry(receipt.image_id.clone()).or_insert([1.0; 2]);
@@ -58,5 +62,34 @@ pub fn upstream_pages(receipts: &mut [Receipt]) {
         let [width, height] = largest.get(&receipt.image_id).copied().unwrap_or([1.0; 2]);
         (receipt.width, receipt.height) = (Some(width), Some(height));
         receipt.origin = Origin::BottomLeft;
+    }
+}
+
+fn turn_over(receipt: &mut Receipt) {
+    let lowest = receipt.words.iter().map(|w| w.bbox[1].max(w.bbox[3])).fold(0.0, f64::max);
+    let height = receipt.height.unwrap_or(lowest);
+    for word in &mut receipt.words {
+        let [x0, y0, x1, y1] = word.bbox;
+        word.bbox = [x0, height - y1, x1, height - y0];
+    }
+    receipt.origin = Origin::BottomLeft;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn top_left_receipts_are_turned_over_and_bottom_left_ones_are_not() {
+        let json = r#"{"image_id":"a","width":100,"height":200,"words":[
+            {"line_id":0,"word_id":0,"text":"top","box":[10,0,20,40]},
+            {"line_id":1,"word_id":0,"text":"low","box":[10,150,90,200]}]}"#;
+        let top_left = Receipt::from_json(json).unwrap();
+        let mut both = [top_left.clone(), Receipt { origin: Origin::BottomLeft, ..top_left }];
+        both[1].image_id = "b".into();
+        upstream_pages(&mut both);
+        assert_eq!(both[0].words[0].bbox, [10.0, 160.0, 20.0, 200.0]);
+        assert_eq!((both[0].width, both[0].height), (Some(90.0), Some(200.0)));
+        assert_eq!(both[1].words[0].bbox, [10.0, 0.0, 20.0, 40.0]);
     }
 }

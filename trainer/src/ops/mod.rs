@@ -6,6 +6,7 @@
 
 mod adamw;
 mod attention;
+mod average;
 mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -21,6 +22,7 @@ pub(crate) use adamw::{
     RowState, Update, accumulate, adamw, adamw_table, clear_rows, rows_in_use, sum_of_squares,
 };
 pub(crate) use attention::{Attention, attention, attention_gradient};
+pub(crate) use average::average;
 pub(crate) use cross_entropy::{CrossEntropy, cross_entropy};
 pub(crate) use dropout::{Dropout, dropout};
 pub(crate) use embedding::{LOOKUPS, Lookup, embed, embed_gradient};

@@ -1,7 +1,9 @@
-//! From gradients to the next weights: learning-rate schedule, clipping, AdamW.
+//! From gradients to the next weights: learning-rate schedule, clipping, AdamW, averaging.
 
 mod adamw;
+mod average;
 mod schedule;
 
 pub use adamw::{AdamW, AdamWConfig, StepStats};
+pub use average::WeightAverage;
 pub use schedule::LinearSchedule;

@@ -124,11 +124,19 @@ pub fn save(
     let tensors = moments.iter().map(|(n, a)| (n.as_str(), a.shape.as_slice(), a.data.as_slice()));
     write_tensor_file(&work.join(MOMENTS_FILE), tensors, &[])?;
     write_state(&work, state)?;
+    // An interrupted sitting may have left this step's checkpoint: it stays until the new one is in its place.
+    let old = set_aside(&target);
     if target.exists() {
-        fs::remove_dir_all(&target).map_err(io(&target))?;
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(io(&old))?;
+        }
+        fs::rename(&target, &old).map_err(io(&target))?;
     }
     fs::rename(&work, &target).map_err(io(&target))?;
     sync(run_dir)?;
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(io(&old))?;
+    }
     Ok(target)
 }
 
@@ -192,7 +200,7 @@ pub fn prune(run_dir: &Path, keep: usize, best: Option<&BestCheckpoint>) -> Resu
     Ok(())
 }
 
-/// Removes what an interrupted write left behind, and puts a set-aside `best/` back.
+/// Removes what an interrupted write left behind, and puts a set-aside `best/` or checkpoint back.
 ///
 /// # Errors
 /// [`RunError::File`].
@@ -200,6 +208,14 @@ pub fn remove_strays(run_dir: &Path) -> Result<(), RunError> {
     let (best, old) = (run_dir.join("best"), run_dir.join(".best.old"));
     if old.exists() && !best.exists() {
         fs::rename(&old, &best).map_err(FileError::at(&old))?;
+    }
+    for entry in fs::read_dir(run_dir).map_err(FileError::at(run_dir))?.flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let target = name.strip_prefix('.').and_then(|n| n.strip_suffix(".old")).map(|n| run_dir.join(n));
+        if let Some(target) = target.filter(|t| name.starts_with(".checkpoint-") && !t.exists()) {
+            fs::rename(&path, &target).map_err(FileError::at(&path))?;
+        }
     }
     for entry in fs::read_dir(run_dir).map_err(FileError::at(run_dir))?.flatten() {
         let (name, path) = (entry.file_name(), entry.path());
@@ -215,8 +231,16 @@ pub fn remove_strays(run_dir: &Path) -> Result<(), RunError> {
 }
 
 fn stray(target: &Path) -> PathBuf {
+    hidden(target, "tmp")
+}
+
+fn set_aside(target: &Path) -> PathBuf {
+    hidden(target, "old")
+}
+
+fn hidden(target: &Path, ending: &str) -> PathBuf {
     let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    target.with_file_name(format!(".{name}.tmp"))
+    target.with_file_name(format!(".{name}.{ending}"))
 }
 
 fn write_state(folder: &Path, state: &State) -> Result<(), FileError> {
@@ -251,8 +275,12 @@ mod tests {
         fake(run.path(), "checkpoint-130", false);
         let steps: Vec<u64> = checkpoints(run.path()).into_iter().map(|(s, _)| s).collect();
         assert_eq!(steps, [20, 100]);
+        fake(run.path(), ".checkpoint-20.old", true);
+        fake(run.path(), ".checkpoint-140.old", true);
         remove_strays(run.path()).unwrap();
         assert!(!run.path().join(".checkpoint-120.tmp").exists());
+        assert!(!run.path().join(".checkpoint-20.old").exists());
+        assert!(run.path().join("checkpoint-140").exists(), "a set-aside checkpoint did not come back");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::TrainConfig;
+use crate::data::{LeakageReport, LeftOut};
 use crate::files::{FileError, write_atomic};
 
 use super::BestCheckpoint;
@@ -23,7 +24,8 @@ pub struct Comparability {
     pub comparable: bool,
     /// Where the frozen keys came from.
     pub val_keys_s3: Option<String>,
-    /// `frozen_val_keys` (a file of keys or a split of the data itself) or `seeded_random_split`.
+    /// How the split was made, e.g. `frozen_val_keys_s3` (a file of keys), `given_split` (a part of the data itself),
+    /// `merchant_grouped_split` or `seeded_random_split`.
     pub val_split_source: String,
     /// The same as a sentence.
     pub reason: String,
@@ -68,6 +70,21 @@ pub struct SplitMetadata {
     pub window_size: usize,
     /// Words between window starts.
     pub window_stride: usize,
+    /// Keys of the training receipts, sorted.
+    #[serde(default)]
+    pub train_receipt_keys: Vec<String>,
+    /// Whether extra windows over the item band were trained on.
+    #[serde(default)]
+    pub item_window_augmentation: bool,
+    /// Their number.
+    #[serde(default)]
+    pub num_item_window_examples: usize,
+    /// Words per such window.
+    #[serde(default)]
+    pub item_window_size: Option<usize>,
+    /// Words between their starts.
+    #[serde(default)]
+    pub item_window_stride: Option<usize>,
 }
 
 /// Size of one split in windows and words.
@@ -160,6 +177,15 @@ pub struct RunRecord {
     pub status: String,
     /// The complete effective configuration.
     pub config: TrainConfig,
+    /// Which loader's rules made the numbers, in words.
+    #[serde(default)]
+    pub loader: String,
+    /// Receipts that took no part.
+    #[serde(default)]
+    pub left_out: LeftOut,
+    /// What training and validation have in common.
+    #[serde(default)]
+    pub leakage: Option<LeakageReport>,
     /// Which numbers the network was fed.
     pub encoding: Encoding,
     /// Its fingerprint.
@@ -200,6 +226,7 @@ pub fn legacy_configs(config: &TrainConfig, data: &str) -> (Map<String, Value>, 
         crate::config::Start::Pretrained(path) => json!(path),
         crate::config::Start::Scratch(s) => json!(format!("scratch-{}x{}", s.layers, s.hidden_size)),
     };
+    let asked = |flag: &str| config.asked.get(flag).cloned().unwrap_or(Value::Null);
     let training = json!({
         "pretrained_model_name": pretrained,
         "batch_size": config.batch_size,
@@ -212,16 +239,29 @@ pub fn legacy_configs(config: &TrainConfig, data: &str) -> (Map<String, Value>, 
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
         "label_smoothing": config.label_smoothing,
         "early_stopping_patience": config.early_stopping_patience,
+        "output_s3_path": asked("output-s3-path"),
+        "auto_export_onnx": asked("export-onnx"),
         "model_version": "v1",
         "checkpoint_metric": config.checkpoint_metric.name(),
+        "product_detail_loss_weight": config.product_detail_loss_weight,
+        "eval_heldout_windowed": config.eval_heldout_windowed,
     });
     let data = json!({
         "data": data,
+        "dynamo_table_name": asked("dynamo-table"),
+        "aws_region": asked("region"),
         "max_seq_length": config.window.max_length,
         "validation_status": config.validation_status,
         "allowed_labels": config.scheme.allowed(),
         "label_merges": config.scheme.merges(),
         "merge_amounts": config.scheme.merges().contains_key("AMOUNT"),
+        "dataset_snapshot_load": asked("dataset-snapshot-load"),
+        "dataset_snapshot_save": config.dataset_snapshot_save,
+        "val_keys_s3": asked("val-keys-s3"),
+        "allow_unfrozen_val": asked("no-frozen-val"),
+        "item_window_augmentation": config.item_windows.is_some(),
+        "item_window_size": config.item_windows.map(|w| w.size),
+        "item_window_stride": config.item_windows.map(|w| w.stride),
     });
     let map = |v: Value| v.as_object().cloned().unwrap_or_default();
     (map(training), map(data))

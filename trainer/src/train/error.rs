@@ -7,6 +7,7 @@ use layoutlm_core::predict::PredictError;
 use layoutlm_core::tokenize::TokenizeError;
 
 use crate::config::InvalidConfig;
+use crate::data::DataError;
 use crate::files::FileError;
 use crate::model::ModelError;
 use crate::model_folder::FolderError;
@@ -76,7 +77,28 @@ pub enum TrainError {
     /// The run's folder.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Encoding receipts, or a frozen data set.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl TrainError {
+    /// True when the caller can mend it: options, data, the start's files.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::NothingToLearn(_)
+                | Self::Vocabulary { .. }
+                | Self::Label(_)
+                | Self::Tokenize(_)
+                | Self::Folder(_)
+                | Self::Weights(_)
+                | Self::Data(_)
+                | Self::Run(RunError::OtherRun { .. })
+        )
+    }
 }

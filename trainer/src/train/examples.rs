@@ -1,10 +1,9 @@
-//! From encoded receipts to labelled windows.
+//! From encoded examples to labelled windows.
 
-use layoutlm_core::encoder::Encoder;
-use layoutlm_core::evaluate::GoldReceipt;
-use layoutlm_core::label::LabelId;
+use layoutlm_core::label::{LabelId, LabelSet};
 use layoutlm_core::window::Window;
 
+use crate::data::EncodedExample;
 use crate::model::LabelledWindow;
 
 /// One training window.
@@ -21,28 +20,14 @@ pub struct Example {
 }
 
 impl Example {
+    /// Looks up an example's tags among the model's classes.
+    pub fn new(example: EncodedExample, labels: &LabelSet) -> Self {
+        let ids = example.label_ids(labels).into_iter().map(Some).collect();
+        Self { receipt: example.key, window: example.window, labels: ids, tags: example.tags }
+    }
+
     /// The window with its labels, as a batch takes it.
     pub fn labelled(&self) -> LabelledWindow<'_> {
         LabelledWindow { window: &self.window, labels: &self.labels }
     }
-}
-
-/// All windows of some receipts, in order. Windows without a single token are left out: nothing can be learned there.
-pub fn encode_examples(encoder: &Encoder, receipts: &[GoldReceipt]) -> Vec<Example> {
-    let labels = &encoder.encoding().labels;
-    let example = |receipt: &GoldReceipt, window: &Window| {
-        let ids = receipt.window_labels(encoder, window);
-        Example {
-            receipt: receipt.key.clone(),
-            window: window.clone(),
-            tags: ids.iter().map(|&id| labels.name(id).to_string()).collect(),
-            labels: ids.into_iter().map(Some).collect(),
-        }
-    };
-    receipts
-        .iter()
-        .flat_map(|r| r.encoded.windows.iter().map(move |w| (r, w)))
-        .filter(|(_, window)| window.len() > 2)
-        .map(|(receipt, window)| example(receipt, window))
-        .collect()
 }

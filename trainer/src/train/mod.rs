@@ -3,14 +3,28 @@
 //! Resumes by itself: where the run's folder holds a complete checkpoint of the same settings, training goes on from
 //! it and ends with the weights it would have ended with anyway.
 
+mod class_weights;
+mod encode;
 mod error;
+mod evaluation;
 mod examples;
+mod observer;
+mod persist;
 mod prepare;
+mod record;
+mod resume;
 mod run_loop;
 mod scratch;
+mod settings;
+mod start;
+mod step;
 
+pub use encode::freeze;
 pub use error::TrainError;
-pub use examples::{Example, encode_examples};
+pub use examples::Example;
+pub use observer::{
+    BestChanged, CheckpointSaved, EpochReport, Observer, Observers, Silent, Started, StepReport,
+};
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -19,7 +33,8 @@ use layoutlm_core::evaluate::Evaluation;
 use layoutlm_core::receipt::Receipt;
 
 use crate::config::TrainConfig;
-use crate::run::{BestCheckpoint, EpochMetrics, RunRecord};
+use crate::data::{Division, LeakageReport, LeftOut, PythonRandom, SplitSource};
+use crate::run::BestCheckpoint;
 
 /// Labelled receipts, divided.
 #[derive(Debug, Clone)]
@@ -32,58 +47,51 @@ pub struct TrainData {
     pub source: String,
     /// What froze the validation split; `None` when it was drawn at random.
     pub frozen: Option<String>,
+    /// How the split was made.
+    pub split: SplitSource,
+    /// Python's generator where the split left it, for the loader that goes on drawing from it.
+    pub random: PythonRandom,
+    /// Receipts that take no part.
+    pub left_out: LeftOut,
+    /// What both sides have in common, where that was looked for.
+    pub leakage: Option<LeakageReport>,
+    /// A frozen data set that holds these receipts encoded.
+    pub snapshot: Option<PathBuf>,
 }
 
-/// What a run is about to do.
-#[derive(Debug)]
-pub struct Started<'a> {
-    /// The record as written.
-    pub record: &'a RunRecord,
-    /// Optimiser steps of the whole run.
-    pub total_steps: u64,
-    /// Steps done by earlier sittings.
-    pub first_step: u64,
+impl TrainData {
+    /// Receipts that came with their own validation part.
+    pub fn given(train: Vec<Receipt>, validation: Vec<Receipt>, source: String) -> Self {
+        Self {
+            train,
+            validation,
+            frozen: Some(source.clone()),
+            source,
+            split: SplitSource::GivenSplit,
+            random: PythonRandom::new(0),
+            left_out: LeftOut::default(),
+            leakage: None,
+            snapshot: None,
+        }
+    }
 }
 
-/// One optimiser step.
-#[derive(Debug, Clone, Copy)]
-pub struct StepReport {
-    /// Steps done.
-    pub global_step: u64,
-    /// The step's loss.
-    pub loss: f64,
-    /// Tokens per second of this step.
-    pub tokens_per_second: f64,
+impl From<Division> for TrainData {
+    fn from(division: Division) -> Self {
+        let Division { split, frozen, source, left_out, leakage } = division;
+        Self {
+            train: split.train,
+            validation: split.validation,
+            source,
+            frozen,
+            split: split.info.source,
+            random: split.random,
+            left_out,
+            leakage: Some(leakage),
+            snapshot: None,
+        }
+    }
 }
-
-/// One evaluation.
-#[derive(Debug)]
-pub struct EpochReport<'a> {
-    /// The figures as recorded.
-    pub metrics: &'a EpochMetrics,
-    /// The evaluation behind them.
-    pub evaluation: &'a Evaluation,
-    /// Whether it is the best so far.
-    pub is_best: bool,
-}
-
-/// Is told how a run goes on.
-pub trait Observer {
-    /// Before the first step.
-    fn started(&mut self, _run: &Started<'_>) {}
-    /// After each step.
-    fn step(&mut self, _step: &StepReport) {}
-    /// After each evaluation.
-    fn epoch(&mut self, _report: &EpochReport<'_>) {}
-    /// After the last step, or when interrupted.
-    fn finished(&mut self) {}
-}
-
-/// An observer that looks away.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Observer for Silent {}
 
 /// How a run ended.
 #[derive(Debug)]
@@ -98,6 +106,8 @@ pub struct Outcome {
     pub steps: u64,
     /// True when stopped by `stop` before the end.
     pub interrupted: bool,
+    /// True when patience was used up before the last epoch.
+    pub stopped_early: bool,
     /// Seconds of all sittings together.
     pub seconds: f64,
 }

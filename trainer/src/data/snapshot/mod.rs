@@ -16,7 +16,7 @@ pub use self::manifest::{MANIFEST_FILE, SnapshotManifest};
 use super::encode::EncodedExample;
 use super::error::DataError;
 use super::split::SplitInfo;
-use crate::files::{FileError, write_atomic};
+use crate::files::{FileError, publish_folder, write_atomic};
 
 /// One part of a frozen data set.
 #[derive(Debug, Clone, Default)]
@@ -73,15 +73,10 @@ pub fn save_snapshot(root: &Path, snapshot: &Snapshot) -> Result<PathBuf, DataEr
     if folder.join(MANIFEST_FILE).is_file() {
         return Ok(folder);
     }
-    open_to_readers(staging.path()).map_err(FileError::at(staging.path()))?;
-    let staged = staging.keep();
-    if let Err(e) = std::fs::rename(&staged, &folder) {
-        // Best effort: what could not get its name is of no use.
-        let _ = std::fs::remove_dir_all(&staged);
+    match publish_folder(staging, &folder) {
         // Another process may have frozen the same data meanwhile.
-        if !folder.join(MANIFEST_FILE).is_file() {
-            return Err(FileError::at(&folder)(e).into());
-        }
+        Err(e) if !folder.join(MANIFEST_FILE).is_file() => return Err(e.into()),
+        _ => {}
     }
     Ok(folder)
 }
@@ -129,18 +124,6 @@ pub(super) fn check_receipts(folder: &Path) -> Result<(), DataError> {
     }
     let manifest = SnapshotManifest::read(folder)?;
     manifest.parts().iter().try_for_each(|name| manifest.verified(folder, &format!("{name}.jsonl")).map(drop))
-}
-
-/// Temporary folders are their owner's only; results are for whoever may read the folder around them.
-#[cfg(unix)]
-fn open_to_readers(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn open_to_readers(_folder: &Path) -> std::io::Result<()> {
-    Ok(())
 }
 
 fn receipt_lines(part: &SnapshotPart) -> Result<Vec<u8>, String> {

@@ -1,4 +1,7 @@
-//! `data`: make receipts.
+//! `data`: make receipts, bring them in, freeze them.
+
+mod import;
+mod snapshot;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +17,10 @@ use crate::exit::usage;
 pub enum Command {
     /// Make labelled receipts of made-up merchants, always the same for a seed.
     Synth(Synth),
+    /// Bring receipts into JSONL files: SROIE, CORD and FUNSD as published, folders, files, several together.
+    Import(import::Args),
+    /// Freeze an encoded, divided data set under the hash of its content, for `train --dataset-snapshot-load`.
+    Snapshot(Box<snapshot::Args>),
 }
 
 /// Flags of `data synth`.
@@ -43,6 +50,8 @@ pub struct Synth {
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Synth(args) => synth(args),
+        Command::Import(args) => import::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
     }
 }
 
@@ -77,6 +86,7 @@ pub fn write_synthetic(folder: &Path, seed: u64, size: SynthSize) -> anyhow::Res
     Ok(())
 }
 
+/// Writes receipts as JSON lines.
 fn write(path: &Path, receipts: &[Receipt]) -> anyhow::Result<()> {
     let mut out = JsonLines::create(Some(path))?;
     receipts.iter().try_for_each(|r| out.push(r))?;

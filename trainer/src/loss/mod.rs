@@ -3,6 +3,10 @@
 //! The sum is divided by a number given from outside, so that the micro-batches of one optimiser step together
 //! give exactly the loss of one large batch: [`LossConfig::denominator`] summed over all of them.
 
+mod divergence;
+
+pub use divergence::{Divergence, divergence};
+
 use candle_core::Tensor;
 use layoutlm_core::label::LabelId;
 

@@ -1,0 +1,94 @@
+//! From the command line to typed arguments: switches that can be turned off again, and defaults from `--config`.
+
+use std::ffi::OsString;
+
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser};
+
+use crate::commands;
+use crate::config_file::{self, Settings};
+use crate::effective::Effective;
+
+/// Train, export and serve LayoutLM for receipts.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a check or proof did not hold, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "layoutlm-cli", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: commands::Command,
+}
+
+/// The command that reads `--config`.
+const CONFIGURABLE: &str = "train";
+
+/// Parses; help, versions and wrong usage end the process here.
+///
+/// # Errors
+/// When the file of `--config` can't be used.
+pub fn parse(argv: Vec<OsString>) -> anyhow::Result<Cli> {
+    let mut command = command();
+    let mut from_file = Settings::default();
+    if let Some(path) = config_file::named_in(&argv, CONFIGURABLE) {
+        from_file = config_file::read(&path)?;
+        command = config_file::apply(command, CONFIGURABLE, &from_file)?;
+    }
+    let matches = command.try_get_matches_from_mut(argv).unwrap_or_else(|e| complain(&e));
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| complain(&e));
+    if let (commands::Command::Train(args), Some((_, given))) = (&mut cli.command, matches.subcommand())
+        && let Some(train) = command.find_subcommand(CONFIGURABLE)
+    {
+        args.effective = Effective::of(train, given, &from_file);
+    }
+    Ok(cli)
+}
+
+/// The whole command line as it is parsed.
+pub fn command() -> Command {
+    Cli::command()
+        .mut_subcommand(CONFIGURABLE, switches)
+        .mut_subcommand("data", |data| data.mut_subcommand("snapshot", switches))
+}
+
+/// Lets `--flag` also be written `--flag=false`, so that a file's or the environment's `true` can be overruled.
+fn switches(command: Command) -> Command {
+    command.mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => switch(arg),
+        _ => arg,
+    })
+}
+
+fn switch(arg: Arg) -> Arg {
+    arg.action(ArgAction::Set)
+        .value_parser(BoolishValueParser::new())
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_value("false")
+        .default_missing_value("true")
+        .value_name("BOOL")
+        .hide_default_value(true)
+        .hide_possible_values(true)
+}
+
+/// Prints a parse error on one line, and help as it is.
+fn complain(error: &clap::Error) -> ! {
+    let full = [
+        ErrorKind::DisplayHelp,
+        ErrorKind::DisplayVersion,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+    ];
+    if full.contains(&error.kind()) {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let said: Vec<&str> =
+        text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).collect();
+    let said: Vec<&str> = said
+        .into_iter()
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .collect();
+    eprintln!("{}", said.join(" "));
+    std::process::exit(error.exit_code());
+}

@@ -1,0 +1,129 @@
+//! From the data flags to receipts on two sides, with everything worth knowing about them said on stderr.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use layoutlm_core::label::core_labels;
+use layoutlm_core::receipt::Receipt;
+use layoutlm_trainer::config::TrainConfig;
+use layoutlm_trainer::data::{self, Dataset, DivisionRules, FrozenKeys, KeyFile};
+use layoutlm_trainer::train::TrainData;
+
+use super::args::DataArgs;
+use super::cloud;
+use crate::effective::{Effective, Origin};
+use crate::exit::usage;
+
+/// Reads all receipts the flags name.
+pub fn gather(args: &DataArgs, effective: &Effective) -> anyhow::Result<Dataset> {
+    let typed = |flag: &str| effective.origin(flag) == Origin::CommandLine;
+    let named = [
+        ("--data", !args.data.is_empty(), "data"),
+        ("--dynamo-table", args.dynamo_table.is_some(), "dynamo-table"),
+        ("--dataset-snapshot-load", args.dataset_snapshot_load.is_some(), "dataset-snapshot-load"),
+    ];
+    let given: Vec<_> = named.iter().filter(|(_, given, _)| *given).collect();
+    // What was typed wins over what the environment or a file happens to say.
+    let chosen: Vec<_> = match given.iter().filter(|(.., name)| typed(name)).count() {
+        0 => given,
+        _ => given.into_iter().filter(|(.., name)| typed(name)).collect(),
+    };
+    match chosen.as_slice() {
+        [] => Err(usage(anyhow!(
+            "no data: give --data <file or folder>, --dynamo-table or --dataset-snapshot-load"
+        ))),
+        [("--data", ..)] => load(&args.data, args),
+        [("--dynamo-table", ..)] => {
+            cloud::receipts(args.dynamo_table.as_deref().unwrap_or_default(), &args.region)
+        }
+        [_] => load(args.dataset_snapshot_load.as_slice(), args),
+        [(first, ..), (second, ..), ..] => {
+            Err(usage(anyhow!("{first} and {second} exclude each other: give one of them")))
+        }
+    }
+}
+
+fn load(paths: &[PathBuf], args: &DataArgs) -> anyhow::Result<Dataset> {
+    let dataset = data::load(paths, args.bad_lines()).map_err(usage)?;
+    for line in &dataset.skipped {
+        eprintln!("skipped {line}");
+    }
+    Ok(dataset)
+}
+
+/// Labels that occur in the data or that the receipt database knows.
+pub fn known_labels(dataset: &Dataset) -> BTreeSet<String> {
+    let receipts = dataset.train.iter().chain(dataset.validation.iter().flatten());
+    let used = receipts.flat_map(|r: &Receipt| &r.words).filter_map(|w| w.label.clone());
+    let mut known: BTreeSet<String> = used.chain(core_labels()).collect();
+    known.remove("O");
+    known
+}
+
+/// Divides receipts as the flags say and reports what was left out and what leaks.
+pub fn divide(dataset: Dataset, args: &DataArgs, config: &TrainConfig) -> anyhow::Result<TrainData> {
+    if let Some(folder) = &args.dataset_snapshot_load {
+        let fixed = [
+            ("--val-keys-s3", args.val_keys_s3.is_some()),
+            ("--receipt-allowlist-s3", args.receipt_allowlist_s3.is_some()),
+        ];
+        if let Some((flag, _)) = fixed.iter().find(|(_, given)| *given) {
+            return Err(usage(anyhow!(
+                "{flag}: the snapshot {} was divided when it was frozen; leave one of them out",
+                folder.display()
+            )));
+        }
+        let (Some(validation), source) = (dataset.validation.clone(), dataset.description()) else {
+            return Err(usage(anyhow!("{}: the snapshot has no validation part", folder.display())));
+        };
+        let mut data = TrainData::given(dataset.train, validation, source);
+        data.snapshot = Some(folder.clone());
+        return Ok(data);
+    }
+    let keys = |flag: &str, uri: &Option<String>, kind| {
+        uri.as_ref().map(|uri| keys(flag, uri, kind).map(|keys| (uri.clone(), keys))).transpose()
+    };
+    let allowed = keys("--receipt-allowlist-s3", &args.receipt_allowlist_s3, KeyFile::AllowList)?;
+    let frozen = keys("--val-keys-s3", &args.val_keys_s3, KeyFile::Validation)?;
+    let rules = DivisionRules {
+        status: config.validation_status,
+        allowed: allowed.map(|(_, keys)| keys),
+        frozen: frozen.map(|(source, keys)| FrozenKeys { source, keys }),
+        split: args.split_by(),
+        seed: config.seed,
+        scope: config.scope,
+        box_rule: config.box_rule,
+        loader: config.loader,
+    };
+    let division = data::divide(dataset, &rules).map_err(usage)?;
+    if division.left_out != data::LeftOut::default() {
+        eprintln!("receipts left out: {}", division.left_out);
+    }
+    let missing = &division.split.info.missing_keys;
+    if let Some(first) = missing.first() {
+        eprintln!("warning: {} validation keys name no receipt here, e.g. {first}", missing.len());
+    }
+    if division.frozen.is_none() && !args.no_frozen_val {
+        eprintln!(
+            "warning: no frozen validation split (--val-keys-s3): this run's scores can't be compared with other runs'"
+        );
+    }
+    Ok(division.into())
+}
+
+/// The keys of a file named by path, file:// or s3:// URI.
+fn keys(flag: &str, uri: &str, kind: KeyFile) -> anyhow::Result<BTreeSet<String>> {
+    let text = match uri.starts_with("s3://") {
+        true => cloud::text(flag, uri)?,
+        false => {
+            std::fs::read_to_string(local(uri)).with_context(|| format!("{flag} {uri}")).map_err(usage)?
+        }
+    };
+    data::parse_keys(&text, kind).map_err(|reason| usage(anyhow!("{flag} {uri}: {reason}")))
+}
+
+/// The path that a file:// URI or a plain path means.
+pub fn local(uri: &str) -> &Path {
+    Path::new(uri.strip_prefix("file://").unwrap_or(uri))
+}

@@ -1,0 +1,90 @@
+//! What a run leaves on the disk while it goes on: checkpoints, `best/`, `run.json`, `epochs.json`.
+
+use std::path::{Path, PathBuf};
+
+use super::prepare::Prepared;
+use super::{BestChanged, CheckpointSaved, Observer, TrainError};
+use crate::files::FileError;
+use crate::run::{RunError, checkpoints, prune, save, save_best};
+
+/// Prefix of the weights themselves among a checkpoint's state, where `model.safetensors` holds their average.
+pub(super) const RAW_WEIGHTS: &str = "weight.";
+
+impl Prepared {
+    /// Writes a complete checkpoint, then `best/` where this is the best, then removes old ones.
+    pub(super) fn save(&mut self) -> Result<PathBuf, TrainError> {
+        let dir = self.config.run_dir();
+        let mut state = self.optimizer.state(&self.model)?;
+        let weights = match &self.average {
+            None => self.model.weights()?,
+            Some(average) => {
+                for (name, array) in self.model.weights()?.iter() {
+                    state.insert(format!("{RAW_WEIGHTS}{name}"), array.clone());
+                }
+                average.weights(&self.model)?
+            }
+        };
+        let folder = save(&dir, self.model.config(), &weights, &self.encoder, &state, &self.state)?;
+        if self.is_best() {
+            save_best(&dir, &folder)?;
+        }
+        prune(&dir, self.config.keep_checkpoints, self.state.best.as_ref())?;
+        Ok(folder)
+    }
+
+    /// Keeps where an interrupted run stands, unless a checkpoint of this step is there already.
+    pub(super) fn save_interrupted(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let step = self.state.global_step;
+        let saved = checkpoints(&self.config.run_dir()).into_iter().find(|(s, _)| *s == step);
+        let new = match saved {
+            Some(_) => None,
+            None => Some(self.save()?),
+        };
+        self.write_records("interrupted")?;
+        if let Some(folder) = new {
+            self.tell_saved(observer, &folder, false);
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell_saved(&self, observer: &mut dyn Observer, folder: &Path, evaluated: bool) {
+        let run_dir = &self.config.run_dir();
+        let (step, epoch) = (self.state.global_step, self.state.epoch);
+        observer.checkpoint_saved(&CheckpointSaved { run_dir, folder, step, epoch, evaluated });
+        if let Some(best) = self.state.best.as_ref().filter(|_| self.is_best()) {
+            observer.best_changed(&BestChanged { run_dir, folder: &run_dir.join("best"), best });
+        }
+    }
+
+    fn is_best(&self) -> bool {
+        self.state.best.as_ref().is_some_and(|b| b.step == self.state.global_step)
+    }
+
+    /// Puts `best/` right when a crash came between a checkpoint and its copy.
+    pub(super) fn repair_best(&self) -> Result<(), RunError> {
+        let Some(best) = &self.state.best else { return Ok(()) };
+        let dir = self.config.run_dir();
+        let current = crate::run::load_state(&dir.join("best")).map(|(s, _)| s.global_step).ok();
+        if current == Some(best.step) {
+            return Ok(());
+        }
+        match checkpoints(&dir).into_iter().find(|(step, _)| *step == best.step) {
+            Some((_, folder)) => save_best(&dir, &folder),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn write_records(&mut self, status: &str) -> Result<(), FileError> {
+        let dir = self.config.run_dir();
+        self.record.status = status.into();
+        self.record.epoch_metrics = self.state.epoch_metrics.clone();
+        self.record.best = self.state.best.clone();
+        self.record.seconds = self.state.seconds;
+        self.record.write(&dir)?;
+        if !self.config.eval_heldout_windowed {
+            return Ok(());
+        }
+        self.epochs.generated_at = crate::machine::now();
+        self.epochs.write(&dir)
+    }
+}

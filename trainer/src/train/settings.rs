@@ -1,0 +1,71 @@
+//! Settings that decide the numbers: a run only goes on from a checkpoint of the same ones.
+
+use std::collections::BTreeMap;
+
+use layoutlm_core::encoder::Encoder;
+use layoutlm_core::receipt::Receipt;
+
+use super::TrainData;
+use crate::config::TrainConfig;
+use crate::data::keys_hash;
+
+/// Every such setting by flag name, as text.
+pub(super) fn settings(
+    config: &TrainConfig,
+    encoder: &Encoder,
+    data: &TrainData,
+) -> BTreeMap<String, String> {
+    let keys = |receipts: &[Receipt]| {
+        let keys: Vec<String> = receipts.iter().map(Receipt::key).collect();
+        keys_hash(keys.iter().map(String::as_str))
+    };
+    let mut map = BTreeMap::from([
+        ("training receipts".to_string(), keys(&data.train)),
+        ("validation receipts".to_string(), keys(&data.validation)),
+        ("encoding".to_string(), encoder.encoding().fingerprint()),
+    ]);
+    let numbers = serde_json::json!({
+        "start": config.start,
+        "--epochs": config.epochs,
+        "--batch-size": config.batch_size,
+        "--max-batch-tokens": config.max_batch_tokens,
+        "--group-by-length": config.group_by_length,
+        "--pad-to-max-length": config.pad_to_max_length,
+        "--gradient-accumulation-steps": config.gradient_accumulation_steps,
+        "--lr": config.learning_rate,
+        "--warmup-ratio": config.warmup_ratio,
+        "--weight-decay": config.weight_decay,
+        "--max-grad-norm": config.max_grad_norm,
+        "--layer-lr-decay": config.layer_lr_decay,
+        "--freeze-embeddings": config.freeze_embeddings,
+        "--freeze-layers": config.freeze_layers,
+        "--ema-decay": config.ema_decay,
+        "--label-smoothing": config.label_smoothing,
+        "--class-weights": config.class_weights,
+        "--class-weight-min": config.class_weight_min,
+        "--class-weight-max": config.class_weight_max,
+        "--product-detail-loss-weight": config.product_detail_loss_weight,
+        "--dropout": config.dropout,
+        "--r-drop": config.r_drop,
+        "--checkpoint-metric": config.checkpoint_metric,
+        "--seed": config.seed,
+        "--validation-status": config.validation_status,
+        "--loader": config.loader,
+        "--scope": config.scope,
+        "--item-window-augment": config.item_windows,
+        "--o-entity-ratio": config.o_entity_ratio,
+    });
+    let numbers = numbers.as_object().into_iter().flatten();
+    map.extend(numbers.map(|(name, value)| (name.clone(), value.to_string())));
+    map
+}
+
+/// The first setting that differs, in words; those of the command line before those derived from the data.
+pub(super) fn difference(
+    now: &BTreeMap<String, String>,
+    before: &BTreeMap<String, String>,
+) -> Option<String> {
+    let (name, value) = now.iter().find(|(name, value)| before.get(*name) != Some(*value))?;
+    let before = before.get(name).map_or("nothing", String::as_str);
+    Some(format!("{name}: {before} then, {value} now"))
+}
