@@ -9,10 +9,11 @@ use layoutlm_core::bbox::Origin;
 use layoutlm_core::label::Merges;
 use layoutlm_core::receipt::{Receipt, ValidationStatus, Word};
 use layoutlm_core::window::WindowRule;
+use layoutlm_trainer::config::TrainConfig;
 use layoutlm_trainer::data::{
-    ExampleRules, Granularity, LabelledReceipt, PythonRandom, Scope, TagCounts, WordExample, downsample,
-    keys_hash, observed_labels, resulting_labels, split_keys, upstream_pages, upstream_rules,
-    upstream_scheme,
+    Dataset, DivisionRules, ExampleRules, Granularity, LabelledReceipt, Loader, PythonRandom, Scope, SplitBy,
+    TagCounts, WordExample, divide, downsample, keys_hash, observed_labels, resulting_labels, split_keys,
+    upstream_pages, upstream_rules, upstream_scheme,
 };
 use layoutlm_trainer::run::split_counts;
 use serde_json::{Value, json};
@@ -254,6 +255,64 @@ fn splits_hashes_and_ratios_of_four_seeds_equal_the_loaders() {
         }
     }
     assert_eq!(compared, 48);
+}
+
+/// What a run with the reproducing loader does with a table's receipts, by the header's options.
+fn divided(table: &Table, rules: &ExampleRules, seed: u64) -> layoutlm_trainer::data::Division {
+    let mut train = table.receipts.clone();
+    for (receipt, labels) in train.iter_mut().zip(&table.labels) {
+        for (word, labels) in receipt.words.iter_mut().zip(labels) {
+            word.label = labels.first().cloned();
+        }
+    }
+    let rules = DivisionRules {
+        status: ValidationStatus::Valid,
+        allowed: None,
+        frozen: None,
+        split: SplitBy::Receipt,
+        seed,
+        scope: rules.scope,
+        box_rule: rules.box_rule,
+        loader: Loader::Upstream,
+    };
+    divide(Dataset { train, ..Dataset::default() }, &rules).unwrap()
+}
+
+#[test]
+fn a_run_with_the_reproducing_loader_divides_and_cuts_as_the_loader_did() {
+    let Some(folder) = shared("fixtures/dynamodb/loader") else { return };
+    let mut compared = 0;
+    for name in
+        ["receipts.head.amounts7", "receipts.head.core22", "receipts.head.window40", "receipts.seed.amounts7"]
+    {
+        let golden = jsonl(&folder.join(format!("{name}.jsonl")));
+        let (header, want) = golden.split_first().unwrap();
+        let table = Table::read(&["receipts"]).unwrap();
+        let expected = rules_of(header);
+        let mut config = TrainConfig::default().with_loader(Loader::Upstream);
+        (config.scheme, config.window) = (expected.scheme.clone(), expected.window);
+        config.granularity = expected.granularity;
+        let rules = config.example_rules(512);
+        assert_eq!(rules, expected, "{name}");
+        for split in header["splits"].as_array().into_iter().flatten() {
+            let seed = split["random_seed"].as_u64().unwrap();
+            let info = divided(&table, &rules, seed).split.info;
+            assert_eq!(json!(info.train_receipts_hash), split["train_receipts_hash"], "{name} {seed}");
+            assert_eq!(json!(info.val_receipts_hash), split["val_receipts_hash"], "{name} {seed}");
+            compared += 1;
+        }
+        let both = divided(&table, &rules, 0).split;
+        let mut receipts: Vec<Receipt> = both.train.into_iter().chain(both.validation).collect();
+        receipts.sort_by_key(Receipt::key);
+        let cut =
+            receipts.iter().flat_map(|r| rules.cut(&LabelledReceipt::new(r, ValidationStatus::Valid), None));
+        let tags: Vec<Vec<String>> = cut.map(|e| e.tags).collect();
+        let golden: Vec<Vec<String>> =
+            want.iter().map(|w| serde_json::from_value(w["ner_tags"].clone()).unwrap()).collect();
+        assert_eq!(tags.len(), golden.len(), "{name}");
+        assert_eq!(tags, golden, "{name}");
+    }
+    assert!(compared >= 12, "{compared}");
 }
 
 #[test]

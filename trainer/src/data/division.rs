@@ -1,6 +1,6 @@
 //! From everything `--data` gave to the two sides of a run.
 //!
-//! Filters first (allow list of receipts, labelled receipts only), then the split, then the scope. What was left out
+//! Filters first (allow list of receipts, labelled receipts only, the scope), then the split. What was left out
 //! is counted, and leakage between the sides is looked for; nothing is printed here.
 
 use std::collections::BTreeSet;
@@ -146,7 +146,6 @@ pub fn divide(dataset: Dataset, rules: &DivisionRules) -> Result<Division, DataE
     if rules.loader == Loader::Upstream {
         (train, validation) = upstream_geometry(train, validation);
     }
-    let (mut split, frozen) = split(train, validation, rules, &source)?;
     if rules.scope == Scope::LineItems {
         let mut crop = |receipts: Vec<Receipt>| -> Vec<Receipt> {
             let total = receipts.len();
@@ -155,8 +154,10 @@ pub fn divide(dataset: Dataset, rules: &DivisionRules) -> Result<Division, DataE
             left_out.without_items += total - kept.len();
             kept
         };
-        (split.train, split.validation) = (crop(split.train), crop(split.validation));
+        (train, validation) = (crop(train), validation.map(&mut crop));
+        refuse_nothing(&train, validation.as_deref(), rules, &left_out)?;
     }
+    let (split, frozen) = split(train, validation, rules, &source)?;
     for (side, receipts) in [("train on", &split.train), ("validate on", &split.validation)] {
         if receipts.is_empty() {
             return Err(DataError::Split(format!("no receipt is left to {side} (left out: {left_out})")));
