@@ -126,7 +126,11 @@ pub struct ScoredReceipt {
     pub scores: WordScores,
 }
 
-/// Labels receipts one after the other; `progress` is told after each.
+/// Tokens given to the classifier together: enough that an engine prepares its weights once for several receipts and
+/// can share windows out between sessions.
+const TOKENS_TOGETHER: usize = 2048;
+
+/// Labels receipts, several at a time; `progress` is told after each.
 ///
 /// # Errors
 /// [`PredictError`] at the first receipt that fails.
@@ -137,20 +141,50 @@ pub fn score_receipts(
     progress: &dyn Fn(usize),
 ) -> Result<Vec<ScoredReceipt>, PredictError> {
     let labels = &encoder.encoding().labels;
-    receipts
-        .iter()
-        .enumerate()
-        .map(|(done, receipt)| {
-            let windows: Vec<&Window> = receipt.encoded.windows.iter().collect();
-            let logits = classifier
-                .logits(&windows)
-                .map_err(|source| PredictError::Classifier { receipt: receipt.key.clone(), source })?;
+    let mut scored = Vec::with_capacity(receipts.len());
+    let mut rest = receipts;
+    while !rest.is_empty() {
+        let (group, later) = rest.split_at(group_size(rest));
+        rest = later;
+        for (receipt, logits) in group.iter().zip(group_logits(classifier, group)?) {
             let scores = score_words(encoder, &receipt.encoded, &logits)?;
             let predicted = scores.labels.iter().map(|&id| labels.name(id).to_string()).collect();
-            progress(done + 1);
-            Ok(ScoredReceipt { key: receipt.key.clone(), gold: receipt.tags.clone(), predicted, scores })
-        })
-        .collect()
+            let (key, gold) = (receipt.key.clone(), receipt.tags.clone());
+            scored.push(ScoredReceipt { key, gold, predicted, scores });
+            progress(scored.len());
+        }
+    }
+    Ok(scored)
+}
+
+/// How many receipts from the start go together, at least one.
+fn group_size(receipts: &[GoldReceipt]) -> usize {
+    let mut tokens = 0;
+    let fitting = receipts.iter().take_while(|receipt| {
+        tokens += receipt.encoded.windows.iter().map(Window::len).sum::<usize>();
+        tokens <= TOKENS_TOGETHER
+    });
+    fitting.count().max(1)
+}
+
+/// Logits of each window of each receipt.
+fn group_logits(
+    classifier: &dyn TokenClassifier,
+    group: &[GoldReceipt],
+) -> Result<Vec<Vec<Vec<f32>>>, PredictError> {
+    let windows: Vec<&Window> = group.iter().flat_map(|receipt| &receipt.encoded.windows).collect();
+    match (classifier.logits(&windows), group) {
+        (Ok(logits), _) => {
+            let mut logits = logits.into_iter();
+            Ok(group.iter().map(|r| logits.by_ref().take(r.encoded.windows.len()).collect()).collect())
+        }
+        (Err(source), [only]) => Err(PredictError::Classifier { receipt: only.key.clone(), source }),
+        // One after the other, to name the one that fails.
+        (Err(_), _) => {
+            let alone = group.iter().map(|receipt| group_logits(classifier, std::slice::from_ref(receipt)));
+            Ok(alone.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        }
+    }
 }
 
 /// Scores labelled receipts.
