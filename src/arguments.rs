@@ -37,10 +37,19 @@ pub fn parse(argv: Vec<OsString>) -> anyhow::Result<Cli> {
     }
     let matches = command.try_get_matches_from_mut(argv).unwrap_or_else(|e| complain(&e));
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| complain(&e));
-    if let (commands::Command::Train(args), Some((_, given))) = (&mut cli.command, matches.subcommand())
-        && let Some(train) = command.find_subcommand(CONFIGURABLE)
-    {
-        args.effective = Effective::of(train, given, &from_file);
+    let effective = |path: &[&str]| -> Option<Effective> {
+        let mut place = (&command, &matches);
+        for name in path {
+            place = (place.0.find_subcommand(name)?, place.1.subcommand_matches(name)?);
+        }
+        Some(Effective::of(place.0, place.1, &from_file))
+    };
+    match &mut cli.command {
+        commands::Command::Train(args) => args.effective = effective(&[CONFIGURABLE]).unwrap_or_default(),
+        commands::Command::Data(commands::data::Command::Snapshot(args)) => {
+            args.effective = effective(&["data", "snapshot"]).unwrap_or_default();
+        }
+        _ => {}
     }
     Ok(cli)
 }

@@ -1,6 +1,6 @@
 //! One file per command.
 
-mod data;
+pub mod data;
 mod encode;
 mod evaluate;
 mod export;

@@ -18,8 +18,8 @@ impl Prepared {
         let weights = match &self.average {
             None => self.model.weights()?,
             Some(average) => {
-                for (name, array) in self.model.weights()?.iter() {
-                    state.insert(format!("{RAW_WEIGHTS}{name}"), array.clone());
+                for (name, array) in self.model.weights()? {
+                    state.insert(format!("{RAW_WEIGHTS}{name}"), array);
                 }
                 average.weights(&self.model)?
             }
