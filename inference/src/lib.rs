@@ -9,6 +9,7 @@ pub mod config;
 pub mod engine;
 pub mod healthcheck;
 pub mod http;
+pub mod offline;
 pub mod pool;
 pub mod replay;
 pub mod runtime;
