@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod config;
 pub mod engine;
 pub mod healthcheck;
+pub mod hosting;
 pub mod http;
 pub mod offline;
 pub mod pool;
