@@ -119,7 +119,10 @@ fn capabilities(screen: Screen) -> Value {
 /// chromedriver says on stdout which free port it took.
 fn port(driver: &mut Child) -> u16 {
     let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let port = |line: String| line.split("on port ").nth(1)?.trim_end_matches('.').trim().parse().ok();
+    // It first says that port 0 was asked for.
+    let port = |line: String| {
+        line.split("on port ").nth(1)?.trim().trim_end_matches('.').parse().ok().filter(|port| *port > 0)
+    };
     let found = lines.by_ref().find_map(port).expect("chromedriver did not say its port");
     // Read on: a full pipe would stop it.
     std::thread::spawn(move || lines.for_each(drop));
