@@ -83,7 +83,7 @@ function gold() {
   const wrong = all.filter(({ word, expected }) => expected !== word.entity);
   at("agreement").textContent = `${all.length - wrong.length} of ${all.length} words have their gold label.`;
   const rows = wrong.slice(0, 200).map(({ word, i, expected }) => lights(make("tr", { tabindex: 0 },
-    make("td", {}, word.text.slice(0, 80)), make("td", {}, expected || "O"), make("td", {}, word.entity || "O"), sure(word.confidence)), [i]));
+    make("td", {}, word.text.slice(0, 80)), make("td", {}, breakable(expected || "O")), make("td", {}, breakable(word.entity || "O")), sure(word.confidence)), [i]));
   at("differences").replaceChildren(...rows);
   at("gold-table").hidden = !rows.length;
 }
