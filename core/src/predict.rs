@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arithmetic::{self, Arithmetic};
 use crate::classifier::{ClassifierError, TokenClassifier};
 use crate::decode::{decode, softmax};
 use crate::encoder::{EncodedReceipt, Encoder};
 use crate::encoding::Granularity;
 use crate::entity::{self, Entity};
 use crate::label::{LabelId, Tag};
+use crate::line_items::{self, LineItem};
 use crate::receipt::Receipt;
 use crate::tokenize::TokenizeError;
 use crate::window::Window;
@@ -77,6 +79,21 @@ pub struct ReceiptPrediction {
     pub words: Vec<WordPrediction>,
     /// Runs of words of one type, in reading order.
     pub entities: Vec<Entity>,
+    /// What was bought, on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_items: Option<Vec<LineItem>>,
+    /// Whether the items add up to the total; comes with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<Arithmetic>,
+}
+
+impl ReceiptPrediction {
+    /// Fills in line items and their arithmetic from all entities; `receipt` is the one this labels.
+    pub fn itemize(&mut self, receipt: &Receipt) {
+        let sale = line_items::group(receipt, self);
+        self.arithmetic = Some(arithmetic::check(&sale));
+        self.line_items = Some(sale.items);
+    }
 }
 
 /// Class scores of a receipt's words in reading order.
@@ -205,6 +222,8 @@ pub fn label(
         receipt_id: receipt.receipt_id,
         words,
         entities,
+        line_items: None,
+        arithmetic: None,
     })
 }
 

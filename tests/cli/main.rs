@@ -5,6 +5,7 @@ mod data;
 mod flags;
 mod inputs;
 mod labels;
+mod predict;
 mod processors;
 mod resume;
 mod training;

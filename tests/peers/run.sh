@@ -28,3 +28,6 @@ echo "== every variant in onnx.checker and onnxruntime"
 "$cli" export --checkpoint "$shared/goldens/tiny" --output "$work/tiny" --variants fp32,fused,int8 \
   --max-flip-rate 1 --max-f1-drop 1 >/dev/null
 "$python" tests/peers/check_onnx.py "$work/tiny" --goldens "$shared/goldens/encode"
+
+echo "== public clients of the server"
+tests/peers/clients.sh "$python" "$work/bundle"

@@ -6,15 +6,16 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use layoutlm_inference::config::ServerConfig;
 use layoutlm_inference::server::{ServeError, serve, shutdown_signal};
 use layoutlm_inference::telemetry::{self, LogFormat};
-use layoutlm_inference::{healthcheck, service::StartError};
+use layoutlm_inference::{healthcheck, hosting, service::StartError};
 
 /// Labels receipts over HTTP
 ///
 /// `layoutlm-server healthcheck` asks a running server whether it is ready; it has a --help of its own.
+/// `layoutlm-server serve` starts as Amazon SageMaker starts a container: with its folder, port and every address.
 #[derive(Debug, Parser)]
 #[command(name = "layoutlm-server", version)]
 struct Program {
@@ -48,7 +49,17 @@ fn main() -> ExitCode {
         arguments.remove(1);
         return check_health(&Healthcheck::parse_from(arguments));
     }
-    let program = Program::parse_from(arguments);
+    let mut command = Program::command();
+    let is_hosted = arguments.get(1).is_some_and(|a| a == hosting::ARGUMENT);
+    if is_hosted {
+        arguments.remove(1);
+        command = hosting::hosted(command);
+    }
+    let mut program =
+        Program::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|e| e.exit());
+    if is_hosted {
+        program.config.bundle = hosting::locate(&program.config.bundle);
+    }
     telemetry::init(program.log_format);
     run(program.config)
 }

@@ -10,12 +10,16 @@ mod classify;
 mod error;
 mod error_code;
 mod health;
+mod items;
 mod model;
 mod object;
+mod oip;
 mod options;
 mod page;
 mod request;
 mod routes;
+mod sagemaker;
+mod textract;
 mod work;
 
 pub use app::{App, InHand, Phase};

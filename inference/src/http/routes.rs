@@ -16,7 +16,7 @@ use super::app::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::work::Counts;
-use super::{classify, health, model, page};
+use super::{classify, health, model, oip, page, sagemaker};
 
 /// The server's own routes with their descriptions.
 fn own_routes() -> OpenApiRouter<Arc<App>> {
@@ -25,6 +25,8 @@ fn own_routes() -> OpenApiRouter<Arc<App>> {
         .merge(classify::routes())
         .merge(model::routes())
         .merge(health::routes())
+        .merge(oip::routes())
+        .merge(sagemaker::routes())
 }
 
 /// Every route of the server, and `more` of the caller's own.

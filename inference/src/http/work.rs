@@ -12,6 +12,7 @@ use axum::response::Response;
 use layoutlm_core::encoder::EncodedReceipt;
 use layoutlm_core::predict::ReceiptPrediction;
 use layoutlm_core::receipt::Receipt;
+use layoutlm_core::window::Window;
 use tokio::task::spawn_blocking;
 
 use super::app::{App, InHand};
@@ -137,6 +138,16 @@ impl Work {
             blocking(move || label(service, receipts, &encoded, done, arrived, encode)).await
         })
         .await
+    }
+
+    /// Runs the network on windows made elsewhere, within the deadline: `[seq, labels]` for each, in their order.
+    ///
+    /// # Errors
+    /// 429 when the queue is full, 504 past the deadline, 500 for faults of the server.
+    pub async fn logits(&self, windows: Vec<Window>) -> Result<Vec<Vec<f32>>, ApiError> {
+        let encoded = vec![EncodedReceipt { num_words: 0, order: Vec::new(), windows }];
+        let done = self.within_deadline(self.compute(Arc::new(encoded))).await?;
+        Ok(done.logits.into_iter().flatten().collect())
     }
 
     async fn compute(&self, encoded: Arc<Vec<EncodedReceipt>>) -> Result<Done, ApiError> {
