@@ -11,9 +11,9 @@ trap 'rm -rf "$work"' EXIT
 "$cli" export --checkpoint "$shared/goldens/tiny" --output "$work/bundle" >/dev/null
 corpus="$work/corpus"
 mkdir -p "$corpus"
-for flag in 000 001; do
+for flag in 0 1; do
   {
-    printf "\\$flag"
+    if [ "$flag" = 0 ]; then printf '\0'; else printf '\1'; fi
     cat "$work/bundle/manifest.json"
     for file in tokenizer.json config.json probe.safetensors; do
       printf '\n--\n'
@@ -22,7 +22,8 @@ for flag in 000 001; do
   } >"$corpus/seed-$flag"
 done
 for target in ${TARGETS:-manifest bundle}; do
-  features=$([ "$target" = bundle ] && echo --features=loader || true)
+  features=""
+  if [ "$target" = bundle ]; then features=--features=loader; fi
   # shellcheck disable=SC2086 # No word when there is none.
   cargo +nightly fuzz run $features "$target" "$corpus" -- \
     -max_total_time="${SECONDS_TO_RUN:-300}" -max_len=1048576 -timeout=20

@@ -27,12 +27,6 @@ echo "== a trained checkpoint in transformers"
 for form in "" "--padding" "--external-data"; do
   echo "== every variant in onnx.checker and onnxruntime ${form:-(as usual)}"
   "$cli" export --checkpoint "$shared/goldens/tiny" --output "$work/tiny" --variants fp32,fused,int8 \
-    --max-flip-rate 1 --max-f1-drop 1 ${form:+"$form"} >/dev/null 2>&1
+    --max-flip-rate 1 --max-f1-drop 1 ${form:+"$form"} >/dev/null
   "$python" tests/peers/check_onnx.py "$work/tiny" --goldens "$shared/goldens/encode"
 done
-
-echo "== the portable graph in tract"
-target="${CARGO_TARGET_DIR:-$PWD/target}/tract"
-CARGO_TARGET_DIR="$target" cargo build -q --release --locked --manifest-path tests/peers/tract/Cargo.toml
-"$cli" export --checkpoint "$shared/goldens/tiny" --output "$work/tiny" >/dev/null 2>&1
-"$target/release/read-with-tract" "$work/tiny/model.onnx" "$work/tiny/probe.safetensors"
