@@ -120,7 +120,7 @@ impl LayoutLm {
             let (mut state, _) = self.embeddings.forward(self, &masks, batch)?;
             for index in 0..self.encoder.layers.len() {
                 let (out, saved) =
-                    self.encoder.forward(index, self, &masks, &batch.cu_seqlens, &state, true)?;
+                    self.encoder.forward(index, self, &masks, &batch.cu_seqlens, &state, None, true)?;
                 let saved = saved.ok_or_else(no_state)?;
                 let [context, middle, activated] = saved.product_inputs();
                 see(index, [&state, context, middle, activated])?;
