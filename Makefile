@@ -6,7 +6,7 @@ export LAYOUTLM_SHARED ?= $(abspath ../shared)
 export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-predict
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-predict bench-export fuzz
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,8 +40,14 @@ audit: ## Licences, bans and sources of all dependencies
 rooms: ## Check that no crate imports what it must not
 	scripts/check-rooms.sh
 
-peers: build ## Compare with transformers, onnx.checker, onnxruntime and public clients
+peers: build ## Compare with transformers, onnx.checker, onnxruntime, tract and public clients
 	tests/peers/run.sh
+
+bench-export: build ## Exported graphs beside Python's and PyTorch
+	benches/bench_export.sh
+
+fuzz: build ## Fuzz the bundle loader for five minutes (nightly compiler)
+	fuzz/run.sh
 
 bench-train: build ## Time per optimiser step beside PyTorch
 	benches/bench_train.sh

@@ -9,6 +9,7 @@ pub mod arithmetic;
 pub mod batch;
 pub mod bbox;
 pub mod bundle;
+pub mod certificate;
 pub mod classifier;
 pub mod config;
 pub mod decode;

@@ -42,6 +42,28 @@ pub enum Command {
     Serve(serve::Args),
 }
 
+/// What becomes of freed memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// It is kept for the same again, as in training.
+    Keep,
+    /// It is given back at once, as one large model makes room for the next.
+    GiveBack,
+    /// As the allocator does by itself.
+    AsUsual,
+}
+
+impl Command {
+    /// What suits the command.
+    pub fn memory(&self) -> Memory {
+        match self {
+            Self::Quickstart(_) | Self::Train(_) | Self::Evaluate(_) => Memory::Keep,
+            Self::Export(_) | Self::Verify(_) => Memory::GiveBack,
+            _ => Memory::AsUsual,
+        }
+    }
+}
+
 /// Runs one command to its end.
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {

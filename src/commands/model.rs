@@ -32,6 +32,13 @@ impl EngineArgs {
         self.threads.map_or_else(all, usize::from)
     }
 
+    /// Gives the candle model as many threads as the engine, so that both sides of a comparison have the same. To be
+    /// called before the first model runs.
+    pub fn limit_threads(&self) -> anyhow::Result<()> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        Ok(rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?)
+    }
+
     /// One single-threaded session per thread: the fastest way through many windows.
     pub fn options(&self) -> EngineOptions {
         EngineOptions { sessions: self.threads(), threads: 1 }

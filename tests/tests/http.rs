@@ -362,7 +362,7 @@ fn replace(folder: &std::path::Path, name: &str, change: impl FnOnce(&mut Vec<u8
     let manifest = folder.join("manifest.json");
     let mut value: Value = serde_json::from_str(&std::fs::read_to_string(&manifest).unwrap()).unwrap();
     value["files"][name] = json!(layoutlm_core::encoding::sha256_hex(&bytes));
-    std::fs::write(manifest, value.to_string()).unwrap();
+    std::fs::write(manifest, layoutlm_core::bundle::seal(&value.to_string())).unwrap();
 }
 
 #[test]

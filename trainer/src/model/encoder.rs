@@ -44,6 +44,13 @@ pub(super) struct SavedLayer<'w> {
     summed: Scratch<'w>,
 }
 
+impl SavedLayer<'_> {
+    /// What the attention output and both feed-forward products read.
+    pub(super) fn product_inputs(&self) -> [&Tensor; 3] {
+        [&self.context, &self.middle, &self.activated]
+    }
+}
+
 impl Encoder {
     /// One layer's output `[tokens, hidden]`; with `keep`, what its backward pass needs.
     ///

@@ -103,6 +103,33 @@ impl LayoutLm {
         Ok(states)
     }
 
+    /// Shows what the four products of each layer read, `[tokens, …]` each, without dropout: the layer's input (query,
+    /// key and value), the mixed heads (attention output), the first normalisation's output (first feed-forward product)
+    /// and the activation's (second). One layer's are in memory at a time.
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and whatever `see` returns.
+    pub fn product_inputs(
+        &self,
+        batch: &PackedBatch,
+        mut see: impl FnMut(usize, [&Tensor; 4]) -> Result<()> + Send,
+    ) -> std::result::Result<(), ModelError> {
+        batch.check(&self.table_rows())?;
+        let masks = self.masks(None);
+        Ok(rayon::scope(|_| -> Result<()> {
+            let (mut state, _) = self.embeddings.forward(self, &masks, batch)?;
+            for index in 0..self.encoder.layers.len() {
+                let (out, saved) =
+                    self.encoder.forward(index, self, &masks, &batch.cu_seqlens, &state, None, true)?;
+                let saved = saved.ok_or_else(no_state)?;
+                let [context, middle, activated] = saved.product_inputs();
+                see(index, [&state, context, middle, activated])?;
+                state = out;
+            }
+            Ok(())
+        })?)
+    }
+
     /// Logits with dropout at the configuration's rates, keeping what the backward pass needs.
     ///
     /// Where the batch has labels, the last layer works out only the tokens that have one: the loss looks at no other,
