@@ -5,7 +5,9 @@
 
 pub mod bundle;
 pub mod client;
+pub mod docker;
 pub mod model;
+pub mod receipt;
 pub mod server;
 
 use std::path::PathBuf;
