@@ -21,6 +21,8 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 MB = 1e6
+# More options of `docker run`, e.g. --cgroup-parent on a machine whose other containers are held back.
+EXTRA = os.environ.get("DOCKER_RUN_OPTIONS", "").split()
 
 
 def sh(*command, **more):
@@ -63,7 +65,7 @@ class Running:
     def __init__(self, tag, cpus, memory):
         self.begun = time.monotonic()
         limits = ["--cpus", cpus, "--memory", memory, "--memory-swap", memory]
-        self.id = sh("docker", "run", "-d", "-p", "127.0.0.1::8080", *limits, tag)
+        self.id = sh("docker", "run", "-d", "-p", "127.0.0.1::8080", *limits, *EXTRA, tag)
         self.base = "http://" + sh("docker", "port", self.id, "8080/tcp").splitlines()[0]
 
     def ask(self, body):
