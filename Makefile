@@ -6,7 +6,7 @@ export LAYOUTLM_SHARED ?= $(abspath ../shared)
 export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-predict bench-export fuzz
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-predict bench-export fuzz docker docker-test docker-test-base bench-docker lint-deploy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,7 +25,7 @@ onnxruntime: ## Fetch the pinned ONNX Runtime library into target/onnxruntime
 
 lint: ## Formatting and clippy
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets --features layoutlm-tests/docker --locked -- -D warnings
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
@@ -54,3 +54,19 @@ bench-train: build ## Time per optimiser step beside PyTorch
 
 bench-predict: build ## Time predict beside its own engine
 	benches/bench_predict.sh
+
+IMAGE_FEATURES ?=
+docker: ## Build the server image (BUNDLE=folder bakes a model in)
+	IMAGE_FEATURES="$(IMAGE_FEATURES)" scripts/docker-build.sh $(if $(BUNDLE),--bundle $(BUNDLE))
+
+docker-test: onnxruntime ## Build the server image and hold it to its promises in a real engine
+	scripts/docker-test.sh docker
+
+docker-test-base: onnxruntime ## The same with a base-size int8 model: start time, memory, half the memory
+	scripts/docker-test.sh docker_base
+
+bench-docker: build ## Our image beside PyTorch's and Python onnxruntime's
+	benches/docker/run.sh
+
+lint-deploy: ## Lint Dockerfiles, shell scripts, template, task definition and compose file
+	scripts/lint-deploy.sh

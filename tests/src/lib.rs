@@ -6,9 +6,11 @@
 pub mod browser;
 pub mod bundle;
 pub mod client;
+pub mod docker;
 pub mod model;
 pub mod page_hand;
 pub mod program;
+pub mod receipt;
 pub mod server;
 
 use std::path::PathBuf;
