@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod bbox;
 pub mod bundle;
+pub mod calibration;
 pub mod classifier;
 pub mod config;
 pub mod decode;
@@ -14,6 +15,7 @@ pub mod encoder;
 pub mod encoding;
 pub mod entity;
 pub mod evaluate;
+pub mod heldout;
 pub mod label;
 pub mod metrics;
 pub mod predict;

@@ -74,6 +74,7 @@ impl Model {
     }
 }
 
-fn is_bundle(path: &Path) -> bool {
+/// Whether a folder is a bundle.
+pub fn is_bundle(path: &Path) -> bool {
     path.join(MANIFEST_FILE).is_file()
 }
