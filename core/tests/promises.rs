@@ -85,7 +85,8 @@ fn any_encoder() -> impl Strategy<Value = Encoder> {
     let decoding = prop_oneof![Just(Decoding::Argmax), Just(Decoding::Bio)];
     (order, scale, origin, 1usize..30, 1usize..30, 3usize..80, decoding).prop_map(
         |(o, scale, origin, a, b, len, d)| {
-            let window = WindowRule { size: a.max(b), stride: a.min(b), max_length: len };
+            let window =
+                WindowRule { size: a.max(b), stride: a.min(b), max_length: len, ..WindowRule::default() };
             encoder(o, BoxRule { scale, origin }, window, d)
         },
     )
@@ -136,7 +137,7 @@ proptest! {
 
 #[test]
 fn a_word_in_two_windows_gets_the_mean_of_its_probabilities() {
-    let rule = WindowRule { size: 2, stride: 1, max_length: 16 };
+    let rule = WindowRule { size: 2, stride: 1, max_length: 16, ..WindowRule::default() };
     let encoder = encoder(ReadingOrder::Given, BoxRule::default(), rule, Decoding::Argmax);
     /// Answers each window by its place in the call.
     struct ByWindow;

@@ -10,10 +10,13 @@ mod quickstart;
 mod receipts;
 mod runs;
 mod serve;
+mod sweep;
 mod train;
 mod verify;
 
 use clap::Subcommand;
+
+pub use train::Args as TrainArgs;
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
@@ -38,6 +41,8 @@ pub enum Command {
     /// Look at past runs.
     #[command(subcommand)]
     Runs(runs::Command),
+    /// Train several runs over varied flags and compare them.
+    Sweep(sweep::Args),
     /// Serve a bundle over HTTP.
     Serve(serve::Args),
 }
@@ -76,6 +81,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Encode(args) => encode::run(args),
         Command::Data(command) => data::run(command),
         Command::Runs(command) => runs::run(command),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Serve(args) => serve::run(args),
     }
 }

@@ -105,6 +105,7 @@ fn weights_identity(folder: &Path) -> String {
     format!("{} {}", file.len(), written.unwrap_or_default().as_nanos())
 }
 
-fn is_bundle(path: &Path) -> bool {
+/// Whether a folder is a bundle.
+pub fn is_bundle(path: &Path) -> bool {
     path.join(MANIFEST_FILE).is_file()
 }
