@@ -14,7 +14,8 @@ work="target/bench-serve"
 release="${CARGO_TARGET_DIR:-target}/release"
 export ORT_DYLIB_PATH="${ORT_DYLIB_PATH:-$PWD/target/onnxruntime/libonnxruntime.so}"
 
-cargo build --release --locked -p layoutlm-benches --bin bench_serve -p layoutlm-inference -p layoutlm-cli
+# The whole workspace, as `make build` does: a choice of crates would choose other features and build anew.
+cargo build --release --locked --workspace
 if [ ! -x "$peers/bin/python" ]; then
   python3 -m venv "$peers"
   "$peers/bin/pip" install -q -r benches/peers/requirements.txt

@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 shared="${LAYOUTLM_SHARED:-../shared}"
 release="${CARGO_TARGET_DIR:-target}/release"
 export ORT_DYLIB_PATH="${ORT_DYLIB_PATH:-$PWD/target/onnxruntime/libonnxruntime.so}"
-cargo build --release --locked -p layoutlm-benches --bin soak -p layoutlm-inference -p layoutlm-cli
+# The whole workspace, as `make build` does: a choice of crates would choose other features and build anew.
+cargo build --release --locked --workspace
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 bundle="${BUNDLE:-$work/bundle}"

@@ -5,7 +5,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use layoutlm_tests::bundle::TestBundle;
@@ -31,8 +32,11 @@ fn start(bundle: &Path) -> (Child, SocketAddr) {
     (child, address)
 }
 
-/// A server started in some way, where it listens, and what it writes to stderr from then on.
-fn start_as(command: &mut Command, bundle: &Path, log: &str) -> (Child, SocketAddr, BufReader<ChildStderr>) {
+/// What a server writes to stderr once it is ready; read all the time, as a full pipe would hold it up.
+type Log = JoinHandle<String>;
+
+/// A server started in some way, where it listens, and its log.
+fn start_as(command: &mut Command, bundle: &Path, log: &str) -> (Child, SocketAddr, Log) {
     command.args(["--port", "0", "--bundle"]).arg(bundle).env("RUST_LOG", log);
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
@@ -40,7 +44,13 @@ fn start_as(command: &mut Command, bundle: &Path, log: &str) -> (Child, SocketAd
         let mut line = String::new();
         assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
         if let Some(address) = line.trim().strip_prefix("layoutlm-server: ready at http://") {
-            return (child, address.parse().unwrap(), stderr);
+            let address = address.parse().unwrap();
+            let rest = std::thread::spawn(move || {
+                let mut rest = String::new();
+                stderr.read_to_string(&mut rest).unwrap();
+                rest
+            });
+            return (child, address, rest);
         }
     }
 }
@@ -52,13 +62,11 @@ fn cpu_seconds(child: &Child) -> f64 {
     fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
-/// Tells a server to stop and returns the rest of its stderr.
-fn end(mut child: Child, mut stderr: BufReader<ChildStderr>) -> String {
+/// Tells a server to stop and returns its log.
+fn end(mut child: Child, log: Log) -> String {
     signal(&child, "-TERM");
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    rest
+    log.join().unwrap()
 }
 
 fn signal(child: &Child, name: &str) {
@@ -109,9 +117,9 @@ fn workers_and_threads_are_as_many_as_the_process_has_cores() {
     let bundle = TestBundle::small();
     let mut pinned = Command::new("taskset");
     pinned.args(["-c", "0"]).arg(program());
-    let (child, address, stderr) = start_as(&mut pinned, &bundle.path(), "off");
+    let (child, address, log) = start_as(&mut pinned, &bundle.path(), "off");
     let runtime = Client::new(address).get("/v1/model").json()["runtime"].clone();
-    end(child, stderr);
+    end(child, log);
     assert_eq!((runtime["workers"].as_u64(), runtime["threads"].as_u64()), (Some(1), Some(1)), "{runtime}");
 }
 
@@ -122,12 +130,12 @@ const RECEIPT: &str =
 fn the_log_holds_no_text_of_a_receipt_unless_asked_to() {
     let bundle = TestBundle::small();
     for (flags, expected) in [(&[][..], false), (&["--log-content"][..], true)] {
-        let (child, address, stderr) = start_as(Command::new(program()).args(flags), &bundle.path(), "trace");
+        let (child, address, log) = start_as(Command::new(program()).args(flags), &bundle.path(), "trace");
         let client = Client::new(address);
         assert_eq!(client.post("/v1/classify", RECEIPT).status, 200);
         // Refusals must not give words away either.
         assert_eq!(client.post("/v1/classify", RECEIPT.replace("10,10", "10,\"Xylophone\"")).status, 422);
-        let log = end(child, stderr);
+        let log = end(child, log);
         assert_eq!(log.contains("Xylophone") && log.contains("4711.08"), expected, "{log}");
         assert_eq!(log.contains("Xylophone") || log.contains("4711.08"), expected, "{log}");
         for line in log.lines() {
@@ -144,7 +152,7 @@ fn a_hangup_loads_the_bundle_again() {
     let bundle = TestBundle::small();
     let mut command = Command::new(program());
     command.args(["--workers", "1", "--reload-seconds", "0"]);
-    let (child, address, stderr) = start_as(&mut command, &bundle.path(), "off");
+    let (child, address, log) = start_as(&mut command, &bundle.path(), "off");
     let taken = || {
         let text = Client::new(address).get("/metrics").text;
         let line = text.lines().find_map(|l| l.strip_prefix("layoutlm_reloads_total{outcome=\"taken\"} "));
@@ -158,5 +166,5 @@ fn a_hangup_loads_the_bundle_again() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(Client::new(address).post("/v1/classify", RECEIPT).status, 200);
-    end(child, stderr);
+    end(child, log);
 }

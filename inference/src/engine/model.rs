@@ -32,24 +32,15 @@ impl Model {
         Ok(Self { runtime: runtime.clone(), path: path.to_path_buf(), file, packed: PrepackedWeights::new() })
     }
 
-    /// Opens one session per entry of `threads`, with so many threads, several at a time.
+    /// Opens one session per entry of `threads`, with so many threads.
+    ///
+    /// One after the other: each packs all weights before it finds them packed already, so that several at once would
+    /// hold several copies for that moment.
     ///
     /// # Errors
     /// [`EngineError::Open`] or [`EngineError::Signature`].
     pub fn sessions(&self, threads: &[usize]) -> Result<Vec<WindowSession>, EngineError> {
-        let panicked =
-            |_| EngineError::Open { path: self.path.clone(), reason: "opening it panicked".into() };
-        let mut sessions = Vec::new();
-        for some in threads.chunks(super::available_cores()) {
-            let opened: Vec<_> = std::thread::scope(|scope| {
-                let opening: Vec<_> = some.iter().map(|&t| scope.spawn(move || self.session(t))).collect();
-                opening.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
-            });
-            for session in opened {
-                sessions.push(session.map_err(panicked)??);
-            }
-        }
-        Ok(sessions)
+        threads.iter().map(|&threads| self.session(threads)).collect()
     }
 
     fn session(&self, threads: usize) -> Result<WindowSession, EngineError> {
