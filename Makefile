@@ -6,7 +6,7 @@ export LAYOUTLM_SHARED ?= $(abspath ../shared)
 export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-predict bench-export fuzz docker docker-test docker-test-base bench-docker lint-deploy
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-predict bench-export fuzz docker docker-test docker-test-base bench-docker lint-deploy bench-serve soak soak-short parity openapi
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,3 +70,18 @@ bench-docker: build ## Our image beside PyTorch's and Python onnxruntime's
 
 lint-deploy: ## Lint Dockerfiles, shell scripts, template, task definition and compose file
 	scripts/lint-deploy.sh
+
+bench-serve: build ## Receipts per second beside FastAPI with onnxruntime and with PyTorch
+	benches/bench_serve.sh
+
+soak: build ## Ten minutes at twice the server's capacity
+	benches/soak.sh
+
+soak-short: build ## The same for twenty seconds
+	SECONDS_OF_LOAD=20 benches/soak.sh
+
+parity: build ## The same labels from trainer, predict and server on all of SROIE's test receipts
+	LAYOUTLM_FULL=1 $(CARGO) test --release --locked -p layoutlm-tests --test parity
+
+openapi: ## Write docs/openapi.json anew
+	LAYOUTLM_BLESS=1 $(CARGO) test --release --locked -p layoutlm-inference --test openapi

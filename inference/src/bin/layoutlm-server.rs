@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use layoutlm_inference::config::ServerConfig;
-use layoutlm_inference::server::{ServeError, serve, shutdown_signal};
+use layoutlm_inference::server::{ServeError, Signals, serve_with};
 use layoutlm_inference::telemetry::{self, LogFormat};
 use layoutlm_inference::{healthcheck, hosting, service::StartError};
+use utoipa_axum::router::OpenApiRouter;
 
 /// Labels receipts over HTTP
 ///
@@ -78,7 +79,8 @@ fn run(config: ServerConfig) -> ExitCode {
         Err(error) => return failed(&error, 1),
     };
     let ready = |address: SocketAddr| eprintln!("layoutlm-server: ready at http://{address}");
-    let outcome = runtime.block_on(serve(config, shutdown_signal(), ready));
+    let outcome = runtime
+        .block_on(async { serve_with(config, OpenApiRouter::new(), Signals::of_the_system(), ready).await });
     // A bundle that is still being loaded must not hold up the end.
     runtime.shutdown_background();
     match outcome {
@@ -94,7 +96,7 @@ fn exit_code(error: &ServeError) -> u8 {
     match error {
         ServeError::Start(error) if error.is_failed_proof() => 3,
         ServeError::Start(StartError::Threads(_)) | ServeError::Io(_) => 1,
-        ServeError::Start(_) | ServeError::Listen { .. } => 2,
+        ServeError::Start(_) | ServeError::Listen { .. } | ServeError::Config(_) => 2,
         _ => 1,
     }
 }

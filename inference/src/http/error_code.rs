@@ -136,4 +136,13 @@ mod tests {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }
     }
+
+    #[test]
+    fn every_code_is_in_the_handbook_with_its_status() {
+        let handbook = include_str!("../../../docs/serving.md");
+        for code in ErrorCode::ALL {
+            let row = format!("| `{}` | {} |", code.as_str(), code.status().as_u16());
+            assert!(handbook.contains(&row), "{row} is not in docs/serving.md");
+        }
+    }
 }

@@ -20,16 +20,21 @@ use utoipa_axum::routes;
 use super::app::App;
 
 /// The protocol's routes, with and without the model's version.
-pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+/// Whether server and models live and are ready: what orchestrators ask without a key.
+pub(super) fn open() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(metadata::live))
+        .routes(routes!(metadata::ready))
+        .routes(routes!(metadata::model_ready))
+        .routes(routes!(metadata::model_version_ready))
+}
+
+pub(super) fn guarded() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(metadata::server))
         .routes(routes!(metadata::server_with_slash))
-        .routes(routes!(metadata::live))
-        .routes(routes!(metadata::ready))
         .routes(routes!(metadata::model))
         .routes(routes!(metadata::model_version))
-        .routes(routes!(metadata::model_ready))
-        .routes(routes!(metadata::model_version_ready))
         .routes(routes!(infer::infer))
         .routes(routes!(infer::infer_version))
 }

@@ -33,11 +33,13 @@ const PAYLOAD_MIB: u32 = 1;
 /// Most payload in flight that SageMaker allows a job, MiB.
 const MOST_IN_FLIGHT_MIB: usize = 100;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
-        .routes(routes!(ping))
-        .routes(routes!(invocations))
-        .routes(routes!(execution_parameters))
+/// What a host asks of the container's health.
+pub(super) fn open() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(ping))
+}
+
+pub(super) fn guarded() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(invocations)).routes(routes!(execution_parameters))
 }
 
 /// Whether the container takes requests
