@@ -183,7 +183,7 @@ fn labelled(encoder: &Encoder, last_words: &[&str]) -> Vec<GoldReceipt> {
 
 #[test]
 fn receipts_scored_together_get_the_scores_they_get_alone() {
-    let rule = WindowRule { size: 40, stride: 30, max_length: 512 };
+    let rule = WindowRule { size: 40, stride: 30, ..WindowRule::default() };
     let encoder = encoder(ReadingOrder::Given, BoxRule::default(), rule, Decoding::Bio);
     let receipts = labelled(&encoder, &["a", "bc", "def", "ghij", "k", "l", "m", "n", "o", "p"]);
     /// Counts its calls.

@@ -11,7 +11,7 @@ use layoutlm_core::classifier::TokenClassifier;
 use layoutlm_core::predict::{ReceiptPrediction, predict};
 use layoutlm_core::receipt::Receipt;
 use layoutlm_inference::{Bundle, Engine, EngineOptions, Runtime};
-use layoutlm_tests::bundle::{TestBundle, receipt};
+use layoutlm_tests::bundle::TestBundle;
 use layoutlm_tests::client::Answer;
 use layoutlm_tests::receipt::receipt;
 use layoutlm_tests::server::TestServer;

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::{LazyLock, mpsc};
 use std::time::{Duration, Instant};
 
-use layoutlm_tests::bundle::{TestBundle, receipt};
+use layoutlm_tests::bundle::TestBundle;
 use layoutlm_tests::client::Answer;
+use layoutlm_tests::receipt::receipt;
 use layoutlm_tests::server::TestServer;
 use serde_json::{Value, json};
 

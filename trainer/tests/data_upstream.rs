@@ -43,7 +43,7 @@ fn rules_of(header: &Value) -> ExampleRules {
     if options["item_window_augmentation"] == json!(true) {
         let (size, stride) =
             (number(&options["item_window_size"], 0), number(&options["item_window_stride"], 0));
-        rules.item_windows = Some(WindowRule { size, stride, max_length: 512 });
+        rules.item_windows = Some(WindowRule { size, stride, ..WindowRule::default() });
     }
     rules
 }

@@ -69,6 +69,11 @@ fn json_of(path: PathBuf) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap().replace("Infinity", "null")).unwrap()
 }
 
+/// Receipt key, line and word.
+type WordKey = (String, u32, u32);
+/// Tag, confidence, probability of every class.
+type Answer = (String, f32, Vec<f32>);
+
 impl Model {
     fn predict(&self, receipt: &Receipt) -> ReceiptPrediction {
         predict(&self.encoder, &self.classifier as &dyn TokenClassifier, receipt).unwrap()
@@ -110,7 +115,7 @@ fn every_probability_of_every_word_is_the_evaluations_own() {
     for (name, size, stride) in [("window200", 200, 150), ("window40", 40, 30)] {
         let path = shared(&format!("fixtures/runs/predictions/predictions.{name}.jsonl")).unwrap();
         let model = model(size, stride).unwrap();
-        let mut got: BTreeMap<(String, u32, u32), (String, f32, Vec<f32>)> = BTreeMap::new();
+        let mut got: BTreeMap<WordKey, Answer> = BTreeMap::new();
         for receipt in &receipts {
             for word in model.predict(receipt).words {
                 let key = (receipt.key(), word.line_id, word.word_id);

@@ -21,7 +21,11 @@ use super::{classify, health, metrics, model, oip, openapi, page, sagemaker};
 
 /// Routes that anybody may ask.
 pub(super) fn open() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().merge(page::routes()).merge(health::routes()).merge(oip::open()).merge(sagemaker::open())
+    OpenApiRouter::new()
+        .merge(page::routes())
+        .merge(health::routes())
+        .merge(oip::open())
+        .merge(sagemaker::open())
 }
 
 /// Routes that the API key guards, where there is one.

@@ -199,7 +199,7 @@ fn doubt(receipt: &Receipt, words: &[Seen], range: Range<usize>, evidence: &Evid
     let mean = |of: &dyn Fn(&Seen) -> f64| run.iter().map(of).sum::<f64>() / run.len() as f64;
     let (given, proposed) = (mean(&|s| s.given_probability), mean(&|s| s.proposed_probability));
     // A word or two at the edge of a long run are more often a matter of where it ends than a wrong label.
-    let telling = mean(&|s| evidence.for_change(&s.given, s.answer())) * coverage(words, &range).sqrt();
+    let telling = mean(&|s| evidence.for_change(&s.given, s.answer())) * coverage(words, &range);
     let members = || run.iter().filter_map(|s| receipt.words.get(s.index));
     let words: Vec<DoubtedWord> = members()
         .map(|w| DoubtedWord { line_id: w.line_id, word_id: w.word_id, text: w.text.clone() })

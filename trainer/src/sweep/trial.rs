@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::plan::Values;
 use super::record::{SweepRecord, TrialRecord};
 use super::rungs::{keep, rungs};
-use crate::config::{CheckpointMetric, TrainConfig};
+use crate::config::TrainConfig;
 use crate::files::FileError;
 use crate::run::RunRecord;
 use crate::train::{
@@ -159,7 +159,7 @@ fn figure(trial: &Trial, epochs: usize) -> Option<f64> {
     let record = RunRecord::read(&trial.config.run_dir()).ok()?;
     let metric = &trial.config.checkpoint_metric;
     let values = record.epoch_metrics.iter().take(epochs).filter_map(|m| m.get(metric.name()));
-    let signed = values.map(|v| if *metric == CheckpointMetric::Loss { -v } else { v });
+    let signed = values.map(|v| if metric.improves(0.0, 1.0) { -v } else { v });
     signed.filter(|v| v.is_finite()).reduce(f64::max)
 }
 
