@@ -11,6 +11,7 @@ pub mod engine;
 pub mod healthcheck;
 pub mod hosting;
 pub mod http;
+mod memory;
 pub mod metrics;
 pub mod offline;
 mod otlp;

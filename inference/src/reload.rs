@@ -182,6 +182,7 @@ fn retire(service: Arc<Service>) {
             std::thread::sleep(Duration::from_millis(50));
         }
         drop(service);
+        crate::memory::give_back();
         tracing::info!("the bundle before it is gone");
     });
     if let Err(error) = waiting {

@@ -24,7 +24,7 @@ pub fn export_checkpoint(
     export_with(checkpoint, output, &ExportOptions { variants, ..ExportOptions::default() })
 }
 
-/// The same for models without margins, whose int8 graphs may answer as they like.
+/// The same for models without margins, whose graphs may answer as they like.
 ///
 /// # Errors
 /// As the exporter.
@@ -34,12 +34,13 @@ pub fn export_unproved(
     variants: &[VariantKind],
 ) -> Result<Manifest, ExportError> {
     let anything = Limits { max_abs_logit_diff: None, max_flip_rate: 1.0, max_f1_drop: 1.0 };
-    let variants = variants.to_vec();
-    export_with(
-        checkpoint,
-        output,
-        &ExportOptions { variants, int8_limits: anything, ..ExportOptions::default() },
-    )
+    let options = ExportOptions {
+        variants: variants.to_vec(),
+        exact_limits: anything,
+        int8_limits: anything,
+        ..ExportOptions::default()
+    };
+    export_with(checkpoint, output, &options)
 }
 
 fn export_with(checkpoint: &Path, output: &Path, options: &ExportOptions) -> Result<Manifest, ExportError> {

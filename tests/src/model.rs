@@ -8,12 +8,18 @@ use serde_json::json;
 /// How large a model is, and how far apart its weights lie.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    hidden: usize,
-    inner: usize,
-    layers: usize,
-    heads: usize,
-    vocab: usize,
-    spread: f32,
+    /// Width of a token's vector.
+    pub hidden: usize,
+    /// Width inside a layer.
+    pub inner: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Least number of vocabulary entries.
+    pub vocab: usize,
+    /// How far apart weights lie.
+    pub spread: f32,
 }
 
 impl Shape {

@@ -40,7 +40,9 @@ impl Model {
     /// # Errors
     /// [`EngineError::Open`] or [`EngineError::Signature`].
     pub fn sessions(&self, threads: &[usize]) -> Result<Vec<WindowSession>, EngineError> {
-        threads.iter().map(|&threads| self.session(threads)).collect()
+        let sessions = threads.iter().map(|&threads| self.session(threads)).collect();
+        crate::memory::give_back();
+        sessions
     }
 
     fn session(&self, threads: usize) -> Result<WindowSession, EngineError> {
@@ -73,8 +75,10 @@ fn options(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilde
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads.max(1))?
         .with_inter_threads(1)?
-        // An idle server must cost nothing.
-        .with_intra_op_spinning(false)?
+        // Threads that share one window meet some hundred times in it and would sleep each time; when the window is
+        // done they sleep at once, as an idle server must cost nothing.
+        .with_intra_op_spinning(threads > 1)?
+        .with_config_entry("session.force_spinning_stop", "1")?
         // Lengths vary, so planned memory would not fit the next window.
         .with_memory_pattern(false)?)
 }

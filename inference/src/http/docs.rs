@@ -46,7 +46,7 @@ fn html(document: &Value) -> String {
         }
     }
     out.push_str("<h2>Types</h2>");
-    for (name, schema) in entries(&document["components"]["schemas"]) {
+    for (name, schema) in document.pointer("/components/schemas").into_iter().flat_map(entries) {
         let _ = write!(
             out,
             "<section id=\"{0}\"><h3>{0}</h3><p>{1}</p>",
@@ -77,7 +77,7 @@ fn write_operation(out: &mut String, path: &str, method: &str, operation: &Value
         }
         out.push_str("</table>");
     }
-    for (media, content) in entries(&operation["requestBody"]["content"]) {
+    for (media, content) in operation.pointer("/requestBody/content").into_iter().flat_map(entries) {
         let _ =
             write!(out, "<h4>Body</h4><p>{}, <code>{}</code></p>", kind(&content["schema"]), escape(media));
     }
@@ -162,7 +162,7 @@ mod tests {
         for (path, _) in entries(&document["paths"]) {
             assert!(page.html.contains(&format!("<code>{}</code>", escape(path))), "{path}");
         }
-        for (name, schema) in entries(&document["components"]["schemas"]) {
+        for (name, schema) in document.pointer("/components/schemas").into_iter().flat_map(entries) {
             assert!(page.html.contains(&format!("id=\"{name}\"")), "{name}");
             for (field, _) in entries(&schema["properties"]) {
                 assert!(page.html.contains(&format!("<code>{field}</code>")), "{name}.{field}");

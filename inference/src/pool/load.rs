@@ -23,6 +23,13 @@ impl Lane {
             Self::Wide => "wide",
         }
     }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Single => Self::Wide,
+            Self::Wide => Self::Single,
+        }
+    }
 }
 
 /// Windows are told apart by length, as longer ones profit more from threads.
@@ -33,7 +40,7 @@ const NEW: f32 = 0.2;
 /// All threads must take at most this share of one thread's time.
 const WORTH: f32 = 0.9;
 /// So often the lane that seems slower is measured again.
-const LOOK_AGAIN: u32 = 128;
+const LOOK_AGAIN: u32 = 16;
 
 /// What was measured so far.
 #[derive(Debug, Default)]
@@ -62,23 +69,24 @@ impl Load {
             _ => Lane::Wide,
         };
         self.decisions = self.decisions.wrapping_add(1);
-        match seems {
-            Lane::Single if self.decisions.is_multiple_of(LOOK_AGAIN) => Lane::Wide,
-            seems => seems,
-        }
+        if self.decisions.is_multiple_of(LOOK_AGAIN) { seems.other() } else { seems }
     }
 
-    /// Takes in the time of one window.
-    pub(super) fn measured(&mut self, lane: Lane, tokens: usize, seconds: f32) {
+    /// Takes in the time of one window. Only a window that was `alone` to its end tells one lane from the other: with
+    /// company, both share the cores.
+    pub(super) fn measured(&mut self, lane: Lane, alone: bool, tokens: usize, seconds: f32) {
+        if lane == Lane::Single && tokens > 0 {
+            self.pace = Some(mean(self.pace, seconds / tokens as f32));
+        }
+        if !alone {
+            return;
+        }
         let times = match lane {
             Lane::Single => &mut self.single,
             Lane::Wide => &mut self.wide,
         };
         if let Some(time) = times.get_mut(bucket(tokens)) {
             *time = Some(mean(*time, seconds));
-        }
-        if lane == Lane::Single && tokens > 0 {
-            self.pace = Some(mean(self.pace, seconds / tokens as f32));
         }
     }
 
@@ -117,18 +125,19 @@ mod tests {
     fn waiting_work_takes_the_time_that_work_took() {
         let mut load = Load::default();
         assert_eq!(load.time_for(1000, 2), Duration::ZERO);
-        load.measured(Lane::Single, 100, 0.5);
+        load.measured(Lane::Single, false, 100, 0.5);
         assert_eq!(load.time_for(1000, 2).as_millis(), 2500);
     }
 
     #[test]
     fn threads_that_do_not_help_are_not_used_but_looked_at_again() {
         let mut load = Load::default();
-        load.measured(Lane::Single, 100, 0.10);
-        load.measured(Lane::Wide, 100, 0.11);
+        load.measured(Lane::Single, true, 100, 0.10);
+        load.measured(Lane::Wide, true, 100, 0.11);
         let wide = (0..3 * LOOK_AGAIN).filter(|_| load.choose(true, 100) == Lane::Wide).count();
         assert_eq!(wide, 3);
-        (0..20).for_each(|_| load.measured(Lane::Wide, 100, 0.05));
+        load.measured(Lane::Wide, false, 100, 9.0);
+        (0..20).for_each(|_| load.measured(Lane::Wide, true, 100, 0.05));
         assert_eq!(load.choose(true, 100), Lane::Wide);
         assert_eq!(load.choose(true, 500), Lane::Wide, "another length was not measured yet");
     }

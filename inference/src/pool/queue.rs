@@ -21,6 +21,8 @@ pub(super) struct State {
     closed: bool,
     /// Runs in progress.
     pub(super) running: usize,
+    /// Runs begun so far.
+    pub(super) begun: u64,
     /// What was measured of the lanes.
     pub(super) load: Load,
 }

@@ -13,20 +13,30 @@ use super::{PoolError, Run, Shared, lock};
 
 /// Works until the pool closes.
 pub(super) fn work(shared: &Shared, mut run: Run) {
-    while let Some((batch, lane)) = next(shared) {
-        let tokens = batch.longest();
-        let lone = batch.units.len() == 1;
+    while let Some(Turn { batch, lane, alone, begun }) = next(shared) {
+        let (tokens, single) = (batch.longest(), batch.units.len() == 1);
         let took = compute(shared, batch.units, lane, &mut run);
         let mut state = lock(&shared.state);
         state.running -= 1;
-        if let Some(took) = took.filter(|_| lone) {
-            state.load.measured(lane, tokens, took.as_secs_f32());
+        if let Some(took) = took.filter(|_| single) {
+            let alone = alone && state.begun == begun;
+            state.load.measured(lane, alone, tokens, took.as_secs_f32());
         }
     }
 }
 
+/// What a worker does next.
+struct Turn {
+    batch: Batch,
+    lane: Lane,
+    /// Nothing else was waiting or being computed.
+    alone: bool,
+    /// Runs begun by then, this one counted.
+    begun: u64,
+}
+
 /// Waits for something to do.
-fn next(shared: &Shared) -> Option<(Batch, Lane)> {
+fn next(shared: &Shared) -> Option<Turn> {
     let mut state = lock(&shared.state);
     let first = loop {
         if state.closed() {
@@ -50,7 +60,8 @@ fn next(shared: &Shared) -> Option<(Batch, Lane)> {
         None => Lane::Single,
     };
     state.running += 1;
-    Some((batch, lane))
+    state.begun += 1;
+    Some(Turn { batch, lane, alone, begun: state.begun })
 }
 
 /// Computes a batch and answers for its windows; the time it took, if it was computed at all.
