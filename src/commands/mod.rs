@@ -62,7 +62,8 @@ impl Command {
     /// What suits the command.
     pub fn memory(&self) -> Memory {
         match self {
-            Self::Quickstart(_) | Self::Train(_) | Self::Evaluate(_) => Memory::Keep,
+            Self::Quickstart(_) | Self::Train(_) | Self::Evaluate(_) | Self::Sweep(_) => Memory::Keep,
+            Self::Data(data::Command::Audit(_)) => Memory::Keep,
             Self::Export(_) | Self::Verify(_) => Memory::GiveBack,
             _ => Memory::AsUsual,
         }

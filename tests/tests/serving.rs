@@ -313,7 +313,7 @@ fn a_pointer_that_changes_brings_a_new_bundle_and_a_bad_one_changes_nothing() {
     let manifest = folder.path().join("two/manifest.json");
     let mut value: Value = serde_json::from_str(&std::fs::read_to_string(&manifest).unwrap()).unwrap();
     value["source"]["job_name"] = json!("the second");
-    std::fs::write(manifest, value.to_string()).unwrap();
+    std::fs::write(manifest, layoutlm_core::bundle::seal(&value.to_string())).unwrap();
     point(&pointer, "one");
     let server = TestServer::start(&pointer, |c| c.reload_seconds = 0.05);
     let job = || server.client().get("/v1/model").json()["source"]["job_name"].clone();
