@@ -36,6 +36,7 @@ fn start(bundle: &Path) -> (Child, SocketAddr) {
 type Log = JoinHandle<String>;
 
 /// A server started in some way, where it listens, and its log.
+#[allow(clippy::zombie_processes)] // The caller waits for it.
 fn start_as(command: &mut Command, bundle: &Path, log: &str) -> (Child, SocketAddr, Log) {
     command.args(["--port", "0", "--bundle"]).arg(bundle).env("RUST_LOG", log);
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();

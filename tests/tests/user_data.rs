@@ -1,7 +1,7 @@
 //! The GPU instance's user data under the shells and package clients of both Linux families. Commands that would reach
 //! the network or the machine itself are stand-ins: nothing but a few core utilities is on its PATH.
 // Helpers of tests may fail the test.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
