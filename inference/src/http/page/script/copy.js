@@ -13,7 +13,7 @@ function asCsv(result) {
 
 function asCurl(receipt) {
   const body = JSON.stringify(receipt).replaceAll("'", "'\\''");
-  const url = new URL("v1/classify?" + query(false), location.href);
+  const url = new URL("v1/classify?" + query(), location.href);
   return `curl -s '${url}' -H 'content-type: application/json' -d '${body}'`;
 }
 

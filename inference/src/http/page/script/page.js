@@ -34,9 +34,8 @@ function offer(text) {
     make("option", { value: i }, `${i + 1} of ${receipts.length}${r && r.image_id ? " · " + r.image_id : ""}`)));
 }
 
-function query(probabilities) {
-  const query = new URLSearchParams({ line_items: "true" });
-  if (probabilities) query.set("probabilities", "true");
+function query() {
+  const query = new URLSearchParams({ line_items: "true", probabilities: "true" });
   for (const name of ["unit", "origin"]) if (at(name).value) query.set(name, at(name).value);
   return query;
 }
@@ -53,7 +52,7 @@ async function send() {
   at("send").disabled = true;
   try {
     const headers = { "content-type": "application/json" };
-    const answer = await fetch("v1/classify?" + query(true), { method: "POST", headers, body: JSON.stringify(receipt) });
+    const answer = await fetch("v1/classify?" + query(), { method: "POST", headers, body: JSON.stringify(receipt) });
     const result = await answer.json();
     if (answer.ok) show(receipt, result);
     else fail(`${result.error.message} (${result.error.code})`);
