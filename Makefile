@@ -6,7 +6,7 @@ export LAYOUTLM_SHARED ?= $(abspath ../shared)
 export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train docker bench-docker lint-deploy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,3 +45,13 @@ peers: build ## Compare with transformers, onnx.checker and onnxruntime
 
 bench-train: build ## Time per optimiser step beside PyTorch
 	benches/bench_train.sh
+
+IMAGE_FEATURES ?=
+docker: ## Build the server image (BUNDLE=folder bakes a model in)
+	IMAGE_FEATURES="$(IMAGE_FEATURES)" scripts/docker-build.sh $(if $(BUNDLE),--bundle $(BUNDLE))
+
+bench-docker: build ## Our image beside PyTorch's and Python onnxruntime's
+	benches/docker/run.sh
+
+lint-deploy: ## Lint Dockerfiles, shell scripts, template, task definition and compose file
+	scripts/lint-deploy.sh
