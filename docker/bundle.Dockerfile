@@ -3,4 +3,4 @@
 #   docker build -f docker/bundle.Dockerfile -t receipts:1 --build-arg SERVER_IMAGE=layoutlm-server quickstart/bundle
 ARG SERVER_IMAGE=layoutlm-server:latest
 FROM ${SERVER_IMAGE}
-COPY . /bundle/
+COPY . /opt/ml/model/

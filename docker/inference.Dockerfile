@@ -53,7 +53,8 @@ FROM scratch
 COPY --from=rootfs /rootfs/ /
 ENV LAYOUTLM_HOST=0.0.0.0 \
     LAYOUTLM_PORT=8080 \
-    LAYOUTLM_BUNDLE=/bundle \
+    LAYOUTLM_BUNDLE=/opt/ml/model \
+    LAYOUTLM_BUNDLE_CACHE=/cache \
     ORT_DYLIB_PATH=/usr/local/lib/libonnxruntime.so.1 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 10001:10001

@@ -11,7 +11,7 @@ root=$1 server=$2 onnxruntime=$3 license=$4
 library=$(readlink -f "$onnxruntime/libonnxruntime.so")
 
 mkdir -p "$root/usr/local/bin" "$root/usr/local/lib" "$root/var/lib/dpkg/status.d" "$root/usr/share/doc/onnxruntime" \
-    "$root/usr/share/doc/layoutlm-server" "$root/etc/ssl/certs" "$root/bundle"
+    "$root/usr/share/doc/layoutlm-server" "$root/etc/ssl/certs" "$root/opt/ml/model"
 install -m 755 "$server" "$root/usr/local/bin/layoutlm-server"
 install -m 755 "$library" "$root/usr/local/lib/$(basename "$library")"
 ln -s "$(basename "$library")" "$root/usr/local/lib/libonnxruntime.so.1"

@@ -17,4 +17,5 @@ fi
 shellcheck scripts/*.sh docker/*.sh docker/gpu/*.sh
 "$tools/bin/cfn-lint" docker/fargate/service.yaml
 "$tools/bin/python" docker/lint.py "$tools/bin/cfn-lint"
+"$tools/bin/python" docker/fargate/cost.py --check docs/cost.md
 echo "deployment files: 0 failed"
