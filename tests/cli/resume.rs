@@ -31,7 +31,9 @@ fn results(runs: &Path) -> Value {
     let mut record: Value =
         serde_json::from_str(&fs::read_to_string(runs.join("small/run.json")).unwrap()).unwrap();
     for epoch in record["epoch_metrics"].as_array_mut().unwrap() {
-        let timed = |name: &String| ["train_seconds", "eval_runtime", "eval_samples_per_second"].contains(&name.as_str());
+        let timed = |name: &String| {
+            ["train_seconds", "eval_runtime", "eval_samples_per_second"].contains(&name.as_str())
+        };
         epoch.as_object_mut().unwrap().retain(|name, _| !timed(name));
     }
     serde_json::json!([record["epoch_metrics"], record["best"], record["status"]])
