@@ -192,7 +192,7 @@ fn workers_follow_the_containers_share_of_the_processor() {
 fn a_bundle_can_be_mounted_instead_of_baked_in() {
     let bundle = BUNDLE.path();
     readable_by_all(&bundle);
-    let volume = format!("{}:/bundle:ro", bundle.display());
+    let volume = format!("{}:/opt/ml/model:ro", bundle.display());
     let container = Container::run(&server_image(), &[&["-v", &volume][..], &CONFINED].concat(), &[]);
     let answer = container.wait_ready(MINUTE).classify(&receipt(5));
     assert_eq!(labels(&answer).len(), 5);
@@ -211,7 +211,7 @@ fn an_image_without_a_model_ends_with_2_and_says_what_to_do() {
     let code = container.wait_exit(MINUTE);
     let logs = container.logs();
     assert_eq!(code, 2, "{logs}");
-    assert!(logs.contains("layoutlm-server: ") && logs.contains("/bundle"), "{logs}");
+    assert!(logs.contains("layoutlm-server: ") && logs.contains("/opt/ml/model"), "{logs}");
 }
 
 #[test]
