@@ -5,6 +5,6 @@
 # before the measurement, e.g. PRIORITY="nice -n -20" where others share the machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build --release --locked -p layoutlm-benches
+cargo build --release --locked --workspace
 # shellcheck disable=SC2086 # PRIORITY is a command with its options.
 exec ${PRIORITY:-} "${CARGO_TARGET_DIR:-target}"/release/bench_predict "$@"

@@ -14,7 +14,7 @@ use layoutlm_inference::offline::{OfflineError, label_all};
 
 use super::model::{EngineArgs, Model};
 use super::receipts::{JsonLines, read};
-use crate::exit::Interrupted;
+use crate::exit::{Interrupted, usage};
 use crate::{interrupt, progress};
 use input::Input;
 use part::{MadeWith, Part};
@@ -47,8 +47,8 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let stop = interrupt::flag()?;
-    let is_file = |path: &&Path| path.as_os_str() != "-";
-    match (is_file(&args.input.as_path()), args.output.as_deref().filter(is_file)) {
+    let named = |path: &&Path| path.as_os_str() != "-";
+    match (can_be_read_twice(&args.input), args.output.as_deref().filter(named)) {
         (true, Some(output)) => to_part(&args, output, &stop),
         (true, None) => {
             let input = Input::check(&args.input, args.skip_bad_lines)?;
@@ -61,6 +61,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             to_lines(&job, receipts.into_iter().map(Ok), output)
         }
     }
+}
+
+/// Not stdin, a pipe or a device; what is not there is found out when it is opened.
+fn can_be_read_twice(input: &Path) -> bool {
+    let is_stream = |kind: std::fs::Metadata| !kind.is_file() && !kind.is_dir();
+    input.as_os_str() != "-" && !std::fs::metadata(input).is_ok_and(is_stream)
 }
 
 /// From a file to a file: resumable.
@@ -150,12 +156,18 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// Says how it went; an error when it was told to stop.
+    /// Says how it went; an error when it was told to stop or the input was not what it was at first.
     fn report(&self, finished: bool) -> anyhow::Result<()> {
         let (all, seconds) = (self.bar.position(), self.begun.elapsed().as_secs_f64());
+        let total = self.bar.length().unwrap_or(all);
         self.bar.finish_and_clear();
+        if finished && all != total {
+            let name = self.args.input.display();
+            return Err(usage(anyhow::anyhow!(
+                "{name}: changed while it was read: {all} of {total} receipts came"
+            )));
+        }
         if !finished {
-            let total = self.bar.length().unwrap_or(all);
             return Err(Interrupted(format!("interrupted after {all} of {total} receipts")).into());
         }
         let here = all.saturating_sub(self.before as u64) as f64;

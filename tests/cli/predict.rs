@@ -123,7 +123,7 @@ fn a_part_of_other_options_or_other_receipts_is_never_gone_on_with() {
 }
 
 #[test]
-fn line_items_come_on_request_and_stdin_to_a_file_is_whole_or_not_there() {
+fn line_items_come_on_request_and_what_can_be_read_once_only_is_read_once() {
     let case = Case::new(40);
     let mut args = case.args("out.jsonl");
     args.push("--line-items".into());
@@ -137,4 +137,16 @@ fn line_items_come_on_request_and_stdin_to_a_file_is_whole_or_not_there() {
     let args = ["predict", "--model", &case.path("bundle"), "--input", "-", "--output", &out];
     assert!(cli().args(args).stdin(input).output().unwrap().status.success());
     assert_eq!(case.keys("stdin.jsonl"), case.keys("train.jsonl"));
+
+    let pipe = case.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let text = fs::read(case.path("train.jsonl")).unwrap();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, text)
+    });
+    let out = case.path("piped.jsonl");
+    ok(&["predict", "--model", &case.path("bundle"), "--input", &pipe, "--output", &out]);
+    writer.join().unwrap().unwrap();
+    assert_eq!(case.keys("piped.jsonl"), case.keys("train.jsonl"));
 }
