@@ -39,7 +39,7 @@ pub(super) struct Weight {
 }
 
 /// A graph and its weights.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct GraphFile {
     /// An ONNX model that says its large weights are elsewhere.
     pub(super) graph: Vec<u8>,

@@ -32,6 +32,12 @@ impl Model {
         Ok(Self { runtime: runtime.clone(), path: path.to_path_buf(), file, packed: PrepackedWeights::new() })
     }
 
+    /// A graph for one session: ONNX Runtime reads the file itself, and drops the weights that it has packed.
+    pub(super) fn for_one_session(runtime: &Runtime, path: &Path) -> Self {
+        let (path, packed) = (path.to_path_buf(), PrepackedWeights::new());
+        Self { runtime: runtime.clone(), path, file: GraphFile::default(), packed }
+    }
+
     /// Opens one session per entry of `threads`, with so many threads.
     ///
     /// One after the other: each packs all weights before it finds them packed already, so that several at once would
@@ -63,7 +69,7 @@ impl Model {
                 .with_initializer(&weight.name, weight.value.clone())?;
         }
         if self.file.weights.is_empty() {
-            // Small enough not to matter, or with a data file of its own, which is found beside it.
+            // Small enough not to matter, for one session, or with a data file of its own, which is found beside it.
             return builder.commit_from_file(&self.path);
         }
         builder.commit_from_memory(&self.file.graph)

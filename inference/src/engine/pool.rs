@@ -24,7 +24,11 @@ impl Engine {
     /// [`EngineError`] when the file is no graph of a token classifier.
     pub fn open(runtime: &Runtime, model: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let threads = vec![options.threads; options.sessions.max(1)];
-        Ok(Self::of(Model::read(runtime, model)?.sessions(&threads)?))
+        let model = match threads.len() {
+            1 => Model::for_one_session(runtime, model),
+            _ => Model::read(runtime, model)?,
+        };
+        Ok(Self::of(model.sessions(&threads)?))
     }
 
     /// Puts sessions of one graph behind the seam.
