@@ -40,7 +40,7 @@ audit: ## Licences, bans and sources of all dependencies
 rooms: ## Check that no crate imports what it must not
 	scripts/check-rooms.sh
 
-peers: build ## Compare with transformers, onnx.checker, onnxruntime, tract and public clients
+peers: build ## Compare with transformers, onnx.checker, onnxruntime and public clients
 	tests/peers/run.sh
 
 bench-export: build ## Exported graphs beside Python's and PyTorch
