@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod client;
+pub mod emulated;
 pub mod model;
 pub mod server;
 
