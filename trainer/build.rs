@@ -22,7 +22,10 @@ fn compile() -> Result<(), String> {
     let nvcc = nvcc();
     let run = |command: &mut Command| {
         let output = command.output().map_err(|e| {
-            format!("{} can't be started ({e}); install the CUDA compiler, or set NVCC or CUDA_HOME", nvcc.display())
+            format!(
+                "{} can't be started ({e}); install the CUDA compiler, or set NVCC or CUDA_HOME",
+                nvcc.display()
+            )
         })?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }

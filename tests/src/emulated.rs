@@ -93,11 +93,18 @@ impl Compute for Emulated {
     fn launch(&self, launch: &Launch<'_>) -> Result<(), GpuError> {
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let name = CString::new(launch.kernel).unwrap();
-        let mut arguments: Vec<*mut c_void> = launch.args.iter().map(layoutlm_trainer::gpu::Arg::pointer).collect();
+        let mut arguments: Vec<*mut c_void> =
+            launch.args.iter().map(layoutlm_trainer::gpu::Arg::pointer).collect();
         // SAFETY: the kernel reads its arguments through these pointers, which live until it returns; their addresses
         // are blocks of this card.
         let code = unsafe {
-            emulation_launch(name.as_ptr(), launch.grid.as_ptr(), launch.threads, launch.shared, arguments.as_mut_ptr())
+            emulation_launch(
+                name.as_ptr(),
+                launch.grid.as_ptr(),
+                launch.threads,
+                launch.shared,
+                arguments.as_mut_ptr(),
+            )
         };
         match code {
             0 => Ok(()),
@@ -136,9 +143,15 @@ impl Emulated {
         let mut bytes = vec![0; count * operand.kind.bytes()];
         self.download(operand.address, &mut bytes).unwrap();
         match operand.kind {
-            ElementKind::F32 => bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            ElementKind::Bf16 => bytes.chunks(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-            ElementKind::F16 => bytes.chunks(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            ElementKind::F32 => {
+                bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            ElementKind::Bf16 => {
+                bytes.chunks(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
+            ElementKind::F16 => {
+                bytes.chunks(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
         }
     }
 }

@@ -58,10 +58,12 @@ fn window(length: usize, seed: u32) -> Window {
 
 /// Windows of lengths below, at and above a tile, every third token labelled.
 fn batch() -> PackedBatch {
-    let windows: Vec<Window> = [5, 32, 47, 1].iter().zip(1..).map(|(&length, seed)| window(length, seed)).collect();
+    let windows: Vec<Window> =
+        [5, 32, 47, 1].iter().zip(1..).map(|(&length, seed)| window(length, seed)).collect();
     let mut batch = PackedBatch::pack(&windows.iter().collect::<Vec<_>>());
     let set = labels();
-    batch.labels = Some((0..batch.tokens()).map(|i| if i % 3 == 0 { set.at(i % set.len()) } else { None }).collect());
+    batch.labels =
+        Some((0..batch.tokens()).map(|i| if i % 3 == 0 { set.at(i % set.len()) } else { None }).collect());
     batch
 }
 
@@ -116,8 +118,13 @@ fn check_gradients(head: usize, options: GpuOptions, tolerance: f64) {
     gpu.accumulate(&batch, SEED, denominator).unwrap();
     gpu.check_gradients().unwrap();
     let numbers = gpu.numbers().unwrap();
-    assert!((numbers.loss - expected_loss).abs() < tolerance * expected_loss, "{} {expected_loss}", numbers.loss);
-    for (name, found) in gpu.gradients().unwrap().iter().filter(|(name, _)| !name.ends_with("self.key.bias")) {
+    assert!(
+        (numbers.loss - expected_loss).abs() < tolerance * expected_loss,
+        "{} {expected_loss}",
+        numbers.loss
+    );
+    for (name, found) in gpu.gradients().unwrap().iter().filter(|(name, _)| !name.ends_with("self.key.bias"))
+    {
         let found = Array {
             shape: found.shape.clone(),
             data: found.data.iter().map(|g| g / numbers.loss_scale as f32).collect(),
@@ -175,7 +182,8 @@ fn logits_equal_the_cpu_engines_and_windows_do_not_see_each_other() {
     let config = config(32, 0.1);
     let weights = Weights::random(&config, 5, 2);
     let gpu = card(&config, &weights, options(Precision::Fp32), &LossConfig::default());
-    let windows: Vec<Window> = [40, 3, 33].iter().zip(5..).map(|(&length, seed)| window(length, seed)).collect();
+    let windows: Vec<Window> =
+        [40, 3, 33].iter().zip(5..).map(|(&length, seed)| window(length, seed)).collect();
     let windows: Vec<&Window> = windows.iter().collect();
     let expected = CandleClassifier::new(cpu(&config, &weights)).logits(&windows).unwrap();
     for budget in [1, 1000] {
@@ -192,7 +200,15 @@ fn steps_equal_the_cpu_engines_and_go_on_from_saved_state_to_the_bit() {
     let (weights, batch) = (Weights::random(&config, 5, 4), batch());
     let (mut model, mut adamw) = (cpu(&config, &weights), AdamW::new(AdamWConfig::default()));
     let mut gpu = card(&config, &weights, options(Precision::Fp32), &loss());
-    let scale = |name: &str| if name.contains("word_embeddings") { 0.0 } else if name.contains("layer.0") { 0.5 } else { 1.0 };
+    let scale = |name: &str| {
+        if name.contains("word_embeddings") {
+            0.0
+        } else if name.contains("layer.0") {
+            0.5
+        } else {
+            1.0
+        }
+    };
     model.scale_learning_rates(scale);
     gpu.scale_learning_rates(scale).unwrap();
     let mut saved = None;
@@ -255,7 +271,14 @@ fn a_card_that_is_too_small_and_sizes_without_a_kernel_are_refused_with_a_senten
     let make = |capacity, config: &ModelConfig, weights: &Weights| {
         let compute = Arc::new(Emulated::new(capacity));
         let optimizer = AdamWConfig::default();
-        GpuTrainer::new(compute, config.clone(), weights, GpuOptions::default(), optimizer, LossConfig::default())
+        GpuTrainer::new(
+            compute,
+            config.clone(),
+            weights,
+            GpuOptions::default(),
+            optimizer,
+            LossConfig::default(),
+        )
     };
     let text = make(100_000, &config, &weights).unwrap_err().to_string();
     assert!(text.starts_with("out of memory on the card") && text.contains("--batch-size"), "{text}");
@@ -284,7 +307,9 @@ fn golden_batch(bytes: &[u8], labels: &LabelSet) -> PackedBatch {
             let corners: Vec<u16> = boxes[4 * i..4 * i + 4].iter().map(|&b| b as u16).collect();
             NormalizedBox::new(corners.try_into().unwrap()).unwrap()
         });
-        packed.extend(targets[range.clone()].iter().map(|&t| usize::try_from(t).ok().and_then(|t| labels.at(t))));
+        packed.extend(
+            targets[range.clone()].iter().map(|&t| usize::try_from(t).ok().and_then(|t| labels.at(t))),
+        );
         windows.push(Window {
             word_indices: vec![],
             bbox: bbox.collect(),
@@ -316,7 +341,10 @@ fn five_optimiser_steps_equal_the_reference() {
         let numbers = gpu.numbers().unwrap();
         for (found, name) in [(numbers.loss, "loss"), (numbers.gradient_norm, "grad_norm_before_clip")] {
             let expected = expected[name].as_f64().unwrap();
-            assert!((found - expected).abs() <= 1e-4 * expected, "step {i} {name}: {found}, expected {expected}");
+            assert!(
+                (found - expected).abs() <= 1e-4 * expected,
+                "step {i} {name}: {found}, expected {expected}"
+            );
         }
     }
 }

@@ -74,7 +74,9 @@ impl Cuda {
         }
         // SAFETY: asks the loader only.
         if !unsafe { blas_sys::is_culib_present() } {
-            return Err(GpuError::Driver("libcublas.so was not found; install the CUDA runtime libraries".into()));
+            return Err(GpuError::Driver(
+                "libcublas.so was not found; install the CUDA runtime libraries".into(),
+            ));
         }
         let context = CudaContext::new(index).map_err(|e| GpuError::Driver(e.to_string()))?;
         let capability = context.compute_capability().map_err(failed("asking for the compute capability"))?;
@@ -125,7 +127,8 @@ fn load() -> Result<Module, GpuError> {
     match unsafe { result::module::load_data(source.as_ptr().cast::<c_void>()) } {
         Ok(module) => Ok(Module(module)),
         Err(DriverError(
-            code @ (sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION | sys::CUresult::CUDA_ERROR_INVALID_PTX),
+            code
+            @ (sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION | sys::CUresult::CUDA_ERROR_INVALID_PTX),
         )) => Err(GpuError::OldDriver { detail: DriverError(code).to_string(), needed: NEEDED }),
         Err(e) => Err(GpuError::device("loading the kernels", e)),
     }
@@ -183,7 +186,8 @@ impl Compute for Cuda {
     fn upload(&self, address: u64, data: &[u8]) -> Result<(), GpuError> {
         self.bind()?;
         // SAFETY: the caller owns the range. The source is pageable, so the driver has read it when this returns.
-        unsafe { result::memcpy_htod_async(address, data, self.stream.cu_stream()) }.map_err(failed("an upload"))
+        unsafe { result::memcpy_htod_async(address, data, self.stream.cu_stream()) }
+            .map_err(failed("an upload"))
     }
 
     fn download(&self, address: u64, data: &mut [u8]) -> Result<(), GpuError> {
@@ -224,7 +228,8 @@ impl Compute for Cuda {
         self.bind()?;
         let (alpha, beta) = (1f32, p.beta);
         // cuBLAS counts by columns: the transposed product, with the operands changing places.
-        let (stored_b, stored_a) = (if p.b.transposed { p.k } else { p.n }, if p.a.transposed { p.m } else { p.k });
+        let (stored_b, stored_a) =
+            (if p.b.transposed { p.k } else { p.n }, if p.a.transposed { p.m } else { p.k });
         // SAFETY: dimensions and leading dimensions describe dense matrices that the caller owns.
         unsafe {
             blas::gemm_ex(
@@ -276,6 +281,8 @@ fn kind(kind: ElementKind) -> blas_sys::cudaDataType {
 fn compute_type(precision: Precision) -> blas_sys::cublasComputeType_t {
     match precision {
         Precision::Tf32 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
-        Precision::Fp32 | Precision::Bf16 | Precision::Fp16 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+        Precision::Fp32 | Precision::Bf16 | Precision::Fp16 => {
+            blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F
+        }
     }
 }

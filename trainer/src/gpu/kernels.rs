@@ -65,6 +65,27 @@ pub(crate) struct Kernels<'a> {
     pub(crate) epsilon: f32,
 }
 
+/// Which tiles attention works on, how the width is cut, and its dropout.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heads {
+    /// Address and number of the tiles.
+    pub(crate) tiles: (u64, usize),
+    pub(crate) heads: usize,
+    pub(crate) hidden: usize,
+    pub(crate) site: DropoutArg,
+}
+
+impl Heads {
+    fn size(&self) -> usize {
+        self.hidden / self.heads.max(1)
+    }
+
+    fn arg(&self) -> Arg {
+        let scale = 1.0 / (self.size() as f32).sqrt();
+        Arg::Attention(AttentionArg { heads: self.heads as i32, hidden: self.hidden as i32, scale })
+    }
+}
+
 /// Rows and columns of an activation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
@@ -100,7 +121,14 @@ impl Kernels<'_> {
         self.card.buffer(rows * width * self.element().bytes())
     }
 
-    fn run(&self, kernel: &str, grid: [u32; 3], threads: usize, shared: usize, args: &[Arg]) -> Result<(), GpuError> {
+    fn run(
+        &self,
+        kernel: &str,
+        grid: [u32; 3],
+        threads: usize,
+        shared: usize,
+        args: &[Arg],
+    ) -> Result<(), GpuError> {
         if grid.contains(&0) {
             return Ok(());
         }
@@ -121,7 +149,14 @@ impl Kernels<'_> {
     }
 
     /// `c = op(a)·op(b) + beta·c` over activations and copies.
-    pub(crate) fn product(&self, [m, n, k]: [usize; 3], a: Operand, b: Operand, c: Operand, beta: f32) -> Result<(), GpuError> {
+    pub(crate) fn product(
+        &self,
+        [m, n, k]: [usize; 3],
+        a: Operand,
+        b: Operand,
+        c: Operand,
+        beta: f32,
+    ) -> Result<(), GpuError> {
         self.card.compute().multiply(&Product { m, n, k, a, b, c, beta, precision: self.precision })
     }
 
@@ -133,12 +168,28 @@ impl Kernels<'_> {
     /// Sum of nine tables, normalised and dropped: `out`, and the sum itself.
     #[allow(clippy::too_many_arguments)] // The kernel's own.
     pub(crate) fn embed(
-        &self, out: &Buffer, sum: &Buffer, parameters: &Buffer, offsets: &Buffer, ids: u64, norm: NormAt,
-        shape: Shape, site: DropoutArg,
+        &self,
+        out: &Buffer,
+        sum: &Buffer,
+        parameters: &Buffer,
+        offsets: &Buffer,
+        ids: u64,
+        norm: NormAt,
+        shape: Shape,
+        site: DropoutArg,
     ) -> Result<(), GpuError> {
         let args = [
-            at(out), at(sum), at(parameters), at(offsets), Arg::Address(ids), Arg::Address(norm.gamma),
-            Arg::Address(norm.beta), int(shape.rows), int(shape.width), Arg::F32(self.epsilon), Arg::Dropout(site),
+            at(out),
+            at(sum),
+            at(parameters),
+            at(offsets),
+            Arg::Address(ids),
+            Arg::Address(norm.gamma),
+            Arg::Address(norm.beta),
+            int(shape.rows),
+            int(shape.width),
+            Arg::F32(self.epsilon),
+            Arg::Dropout(site),
         ];
         self.by_rows("embed", shape.rows, &args)
     }
@@ -146,11 +197,26 @@ impl Kernels<'_> {
     /// `x = dropout(x + bias) + residual`, `out = norm(x)`.
     #[allow(clippy::too_many_arguments)] // The kernel's own.
     pub(crate) fn add_norm(
-        &self, out: &Buffer, x: &Buffer, bias: u64, residual: &Buffer, norm: NormAt, shape: Shape, site: DropoutArg,
+        &self,
+        out: &Buffer,
+        x: &Buffer,
+        bias: u64,
+        residual: &Buffer,
+        norm: NormAt,
+        shape: Shape,
+        site: DropoutArg,
     ) -> Result<(), GpuError> {
         let args = [
-            at(out), at(x), Arg::Address(bias), at(residual), Arg::Address(norm.gamma), Arg::Address(norm.beta),
-            int(shape.rows), int(shape.width), Arg::F32(self.epsilon), Arg::Dropout(site),
+            at(out),
+            at(x),
+            Arg::Address(bias),
+            at(residual),
+            Arg::Address(norm.gamma),
+            Arg::Address(norm.beta),
+            int(shape.rows),
+            int(shape.width),
+            Arg::F32(self.epsilon),
+            Arg::Dropout(site),
         ];
         self.by_rows("add_norm", shape.rows, &args)
     }
@@ -159,15 +225,30 @@ impl Kernels<'_> {
     /// before it. `dropped` receives the gradient of what entered the `inner` dropout.
     #[allow(clippy::too_many_arguments)] // The kernel's own.
     pub(crate) fn norm_gradient(
-        &self, gradient: &Buffer, dropped: Option<&Buffer>, x: &Buffer, gamma: u64, sums: [u64; 3], shape: Shape,
-        outer: DropoutArg, inner: DropoutArg,
+        &self,
+        gradient: &Buffer,
+        dropped: Option<&Buffer>,
+        x: &Buffer,
+        gamma: u64,
+        sums: [u64; 3],
+        shape: Shape,
+        outer: DropoutArg,
+        inner: DropoutArg,
     ) -> Result<(), GpuError> {
         let warps = 8;
         let count = blocks(shape.rows, ROWS_PER_BLOCK);
         let partial = self.card.buffer(count as usize * 3 * shape.width * 4)?;
         let args = [
-            at(gradient), Arg::Address(dropped.map_or(0, Buffer::address)), at(&partial), at(x), Arg::Address(gamma),
-            int(shape.rows), int(shape.width), int(ROWS_PER_BLOCK), Arg::F32(self.epsilon), Arg::Dropout(outer),
+            at(gradient),
+            Arg::Address(dropped.map_or(0, Buffer::address)),
+            at(&partial),
+            at(x),
+            Arg::Address(gamma),
+            int(shape.rows),
+            int(shape.width),
+            int(ROWS_PER_BLOCK),
+            Arg::F32(self.epsilon),
+            Arg::Dropout(outer),
             Arg::Dropout(inner),
         ];
         let shared = warps * shape.width * 4;
@@ -178,9 +259,22 @@ impl Kernels<'_> {
         Ok(())
     }
 
-    fn sum_partials(&self, target: u64, partial: &Buffer, count: u32, [planes, plane]: [usize; 2], width: usize) -> Result<(), GpuError> {
+    fn sum_partials(
+        &self,
+        target: u64,
+        partial: &Buffer,
+        count: u32,
+        [planes, plane]: [usize; 2],
+        width: usize,
+    ) -> Result<(), GpuError> {
         let args = [
-            Arg::Address(target), at(partial), int(count as usize), int(planes), int(plane), int(width), Arg::I32(1),
+            Arg::Address(target),
+            at(partial),
+            int(count as usize),
+            int(planes),
+            int(plane),
+            int(width),
+            Arg::I32(1),
         ];
         self.run("sum_partials", [blocks(width, 128), 1, 1], 128, 0, &args)
     }
@@ -195,7 +289,13 @@ impl Kernels<'_> {
     }
 
     /// `out = gelu(z + bias)`, `z = gelu'(z + bias)`.
-    pub(crate) fn bias_gelu(&self, out: &Buffer, z: &Buffer, bias: u64, shape: Shape) -> Result<(), GpuError> {
+    pub(crate) fn bias_gelu(
+        &self,
+        out: &Buffer,
+        z: &Buffer,
+        bias: u64,
+        shape: Shape,
+    ) -> Result<(), GpuError> {
         let count = shape.count();
         let args = [at(out), at(z), Arg::Address(bias), Arg::U64(count as u64), int(shape.width)];
         self.by_elements("bias_gelu", count, &args)
@@ -210,7 +310,11 @@ impl Kernels<'_> {
     /// `x = x + bias`.
     pub(crate) fn add_bias(&self, x: &Buffer, bias: u64, shape: Shape) -> Result<(), GpuError> {
         let count = shape.count();
-        self.by_elements("add_bias", count, &[at(x), Arg::Address(bias), Arg::U64(count as u64), int(shape.width)])
+        self.by_elements(
+            "add_bias",
+            count,
+            &[at(x), Arg::Address(bias), Arg::U64(count as u64), int(shape.width)],
+        )
     }
 
     /// Adds a bias to f32 logits.
@@ -226,7 +330,11 @@ impl Kernels<'_> {
             return Ok(());
         }
         let count = shape.count();
-        self.by_elements("dropout", count, &[at(x), Arg::U64(count as u64), int(shape.width), Arg::Dropout(site)])
+        self.by_elements(
+            "dropout",
+            count,
+            &[at(x), Arg::U64(count as u64), int(shape.width), Arg::Dropout(site)],
+        )
     }
 
     /// Copies f32 to compute format.
@@ -236,37 +344,58 @@ impl Kernels<'_> {
 
     /// Attention of all tiles; `lse` is kept for the backward pass.
     pub(crate) fn attention(
-        &self, context: &Buffer, lse: &Buffer, qkv: &Buffer, tiles: (u64, usize), heads: usize, hidden: usize,
-        site: DropoutArg,
+        &self,
+        context: &Buffer,
+        lse: &Buffer,
+        qkv: &Buffer,
+        heads: &Heads,
     ) -> Result<(), GpuError> {
-        let size = hidden / heads.max(1);
-        let (floats, elements) = (TILE * (TILE + 4) + TILE * (size + 4) + 3 * TILE, 3 * TILE * self.row(size) + TILE * self.row(TILE));
+        let size = heads.size();
+        let floats = TILE * (TILE + 4) + TILE * (size + 4) + 3 * TILE;
+        let elements = 3 * TILE * self.row(size) + TILE * self.row(TILE);
         let args = [
-            at(context), at(lse), at(qkv), Arg::Address(tiles.0), Arg::Attention(attention_shape(heads, hidden)),
-            Arg::Dropout(site),
+            at(context),
+            at(lse),
+            at(qkv),
+            Arg::Address(heads.tiles.0),
+            heads.arg(),
+            Arg::Dropout(heads.site),
         ];
-        self.by_tiles("attention", tiles.1, heads, size, floats, elements, &args)
+        self.by_tiles("attention", heads, floats, elements, &args)
     }
 
     /// `d_qkv` from `d_context`; `context` and `lse` are the forward pass's.
     #[allow(clippy::too_many_arguments)] // The kernels' own.
     pub(crate) fn attention_gradient(
-        &self, d_qkv: &Buffer, d_context: &Buffer, context: &Buffer, qkv: &Buffer, lse: &Buffer, tiles: (u64, usize),
-        tokens: usize, heads: usize, hidden: usize, site: DropoutArg,
+        &self,
+        d_qkv: &Buffer,
+        d_context: &Buffer,
+        context: &Buffer,
+        qkv: &Buffer,
+        lse: &Buffer,
+        tokens: usize,
+        heads: &Heads,
     ) -> Result<(), GpuError> {
-        let (size, lines) = (hidden / heads.max(1), tokens * heads);
+        let (size, lines) = (heads.size(), tokens * heads.heads);
         let delta = self.card.buffer(lines * 4)?;
-        let args = [at(&delta), at(d_context), at(context), int(lines), int(heads), int(hidden)];
+        let args = [at(&delta), at(d_context), at(context), int(lines), int(heads.heads), int(heads.hidden)];
         self.by_rows("attention_delta", lines, &args)?;
         let args = [
-            at(d_qkv), at(d_context), at(qkv), at(lse), at(&delta), Arg::Address(tiles.0),
-            Arg::Attention(attention_shape(heads, hidden)), Arg::Dropout(site),
+            at(d_qkv),
+            at(d_context),
+            at(qkv),
+            at(lse),
+            at(&delta),
+            Arg::Address(heads.tiles.0),
+            heads.arg(),
+            Arg::Dropout(heads.site),
         ];
         let (square, rows) = (TILE * (TILE + 4), TILE * (size + 4));
         let (floats, elements) = (2 * square + rows, 4 * TILE * self.row(size) + TILE * self.row(TILE));
-        self.by_tiles("attention_gradient_q", tiles.1, heads, size, floats, elements, &args)?;
-        let (floats, elements) = (2 * square + 2 * rows, 4 * TILE * self.row(size) + 2 * TILE * self.row(TILE));
-        self.by_tiles("attention_gradient_kv", tiles.1, heads, size, floats, elements, &args)
+        self.by_tiles("attention_gradient_q", heads, floats, elements, &args)?;
+        let (floats, elements) =
+            (2 * square + 2 * rows, 4 * TILE * self.row(size) + 2 * TILE * self.row(TILE));
+        self.by_tiles("attention_gradient_kv", heads, floats, elements, &args)
     }
 
     /// Elements of a row in shared memory, its padding included.
@@ -274,22 +403,46 @@ impl Kernels<'_> {
         width + 16 / self.element().bytes()
     }
 
-    #[allow(clippy::too_many_arguments)] // Shape of the launch.
-    fn by_tiles(&self, kernel: &str, tiles: usize, heads: usize, size: usize, floats: usize, elements: usize, args: &[Arg]) -> Result<(), GpuError> {
+    fn by_tiles(
+        &self,
+        kernel: &str,
+        heads: &Heads,
+        floats: usize,
+        elements: usize,
+        args: &[Arg],
+    ) -> Result<(), GpuError> {
         let shared = floats * 4 + elements * self.element().bytes();
-        self.run(&format!("{}_{size}", self.typed(kernel)), [blocks(tiles, 1), blocks(heads, 1), 1], 4 * WARP, shared, args)
+        let grid = [blocks(heads.tiles.1, 1), blocks(heads.heads, 1), 1];
+        self.run(&format!("{}_{}", self.typed(kernel), heads.size()), grid, 4 * WARP, shared, args)
     }
 
     /// Loss of each token into `losses` (f64) and the gradient of the logits.
     #[allow(clippy::too_many_arguments)] // The kernel's own.
     pub(crate) fn cross_entropy(
-        &self, gradient: &Buffer, losses: &Buffer, logits: &Buffer, bias: u64, labels: u64, weights: Option<&Buffer>,
-        loss_scale: u64, shape: Shape, smoothing: f32, scale: f32,
+        &self,
+        gradient: &Buffer,
+        losses: &Buffer,
+        logits: &Buffer,
+        bias: u64,
+        labels: u64,
+        weights: Option<&Buffer>,
+        loss_scale: u64,
+        shape: Shape,
+        smoothing: f32,
+        scale: f32,
     ) -> Result<(), GpuError> {
         let args = [
-            at(gradient), at(losses), at(logits), Arg::Address(bias), Arg::Address(labels),
-            Arg::Address(weights.map_or(0, Buffer::address)), Arg::Address(loss_scale), int(shape.rows),
-            int(shape.width), Arg::F32(smoothing), Arg::F32(scale),
+            at(gradient),
+            at(losses),
+            at(logits),
+            Arg::Address(bias),
+            Arg::Address(labels),
+            Arg::Address(weights.map_or(0, Buffer::address)),
+            Arg::Address(loss_scale),
+            int(shape.rows),
+            int(shape.width),
+            Arg::F32(smoothing),
+            Arg::F32(scale),
         ];
         self.by_rows("cross_entropy", shape.rows, &args)
     }
@@ -302,41 +455,71 @@ impl Kernels<'_> {
     /// Adds gradients of embedding rows: `segments` and `rows` as [`super::batch::Reads`] lays them out.
     #[allow(clippy::too_many_arguments)] // The kernels' own.
     pub(crate) fn embed_gradient(
-        &self, gradients: &Buffer, gradient: &Buffer, segment_starts: u64, tokens: u64, segments: usize, row_offsets: u64,
-        row_segments: u64, rows: usize, width: usize,
+        &self,
+        gradients: &Buffer,
+        gradient: &Buffer,
+        segment_starts: u64,
+        tokens: u64,
+        segments: usize,
+        row_offsets: u64,
+        row_segments: u64,
+        rows: usize,
+        width: usize,
     ) -> Result<(), GpuError> {
         let partial = self.card.buffer(segments * width * 4)?;
-        let args = [at(&partial), at(gradient), Arg::Address(segment_starts), Arg::Address(tokens), int(width)];
+        let args =
+            [at(&partial), at(gradient), Arg::Address(segment_starts), Arg::Address(tokens), int(width)];
         self.run(&self.typed("embed_segments"), [blocks(segments, 1), 1, 1], 128, 0, &args)?;
-        let args = [at(gradients), at(&partial), Arg::Address(row_offsets), Arg::Address(row_segments), int(width)];
+        let args =
+            [at(gradients), at(&partial), Arg::Address(row_offsets), Arg::Address(row_segments), int(width)];
         self.run("embed_rows", [blocks(rows, 1), 1, 1], 128, 0, &args)
     }
 
     /// Global norm, clip factor and loss scale into the step's state.
-    pub(crate) fn norm(&self, state: u64, gradients: &Buffer, stretches: (&Buffer, usize), most: f32, dynamic: bool) -> Result<(), GpuError> {
+    pub(crate) fn norm(
+        &self,
+        state: u64,
+        gradients: &Buffer,
+        stretches: (&Buffer, usize),
+        most: f32,
+        dynamic: bool,
+    ) -> Result<(), GpuError> {
         let partial = self.card.buffer(stretches.1 * 8)?;
         let args = [at(&partial), at(gradients), at(stretches.0)];
         self.run("square_sums", [blocks(stretches.1, 1), 1, 1], 256, 0, &args)?;
-        let args = [Arg::Address(state), at(&partial), int(stretches.1), Arg::F32(most), Arg::I32(i32::from(dynamic))];
+        let args = [
+            Arg::Address(state),
+            at(&partial),
+            int(stretches.1),
+            Arg::F32(most),
+            Arg::I32(i32::from(dynamic)),
+        ];
         self.run("finish_norm", [1, 1, 1], 256, 0, &args)
     }
 
     /// One step of the optimiser over everything; gradients become zero.
     #[allow(clippy::too_many_arguments)] // The kernel's own.
     pub(crate) fn adamw(
-        &self, parameters: &Buffer, copies: u64, moments: [&Buffer; 2], gradients: &Buffer, stretches: (&Buffer, usize),
-        state: u64, settings: AdamWArg,
+        &self,
+        parameters: &Buffer,
+        copies: u64,
+        moments: [&Buffer; 2],
+        gradients: &Buffer,
+        stretches: (&Buffer, usize),
+        state: u64,
+        settings: AdamWArg,
     ) -> Result<(), GpuError> {
         let [mean, square] = moments;
         let args = [
-            at(parameters), Arg::Address(copies), at(mean), at(square), at(gradients), at(stretches.0),
-            Arg::Address(state), Arg::AdamW(settings),
+            at(parameters),
+            Arg::Address(copies),
+            at(mean),
+            at(square),
+            at(gradients),
+            at(stretches.0),
+            Arg::Address(state),
+            Arg::AdamW(settings),
         ];
         self.run(&self.typed("adamw"), [blocks(stretches.1, 1), 1, 1], 256, 0, &args)
     }
-}
-
-fn attention_shape(heads: usize, hidden: usize) -> AttentionArg {
-    let size = hidden as f32 / heads.max(1) as f32;
-    AttentionArg { heads: heads as i32, hidden: hidden as i32, scale: 1.0 / size.sqrt() }
 }

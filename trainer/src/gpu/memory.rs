@@ -95,7 +95,9 @@ impl Buffer {
             return Err(GpuError::device("a download", "the buffer holds less"));
         }
         let mut data = vec![T::zeroed(); count];
-        self.card.compute.download(self.address + (from * size) as u64, bytemuck::cast_slice_mut(&mut data))?;
+        self.card
+            .compute
+            .download(self.address + (from * size) as u64, bytemuck::cast_slice_mut(&mut data))?;
         Ok(data)
     }
 

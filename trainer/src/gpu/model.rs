@@ -1,7 +1,7 @@
 //! Forward and backward pass as launches: the order of work is that of the CPU engine, so results can be compared.
 
 use super::batch::DeviceBatch;
-use super::kernels::{DropoutArg, Kernels, NormAt, Shape};
+use super::kernels::{DropoutArg, Heads, Kernels, NormAt, Shape};
 use super::layout::Layout;
 use super::memory::Buffer;
 use super::{ElementKind, GpuError, Operand};
@@ -144,7 +144,16 @@ impl Network {
         let first = kernels.activation(shape.rows, shape.width)?;
         let site = site(masks, Site::Embeddings);
         let ids = batch.ids();
-        kernels.embed(&first, &embedded, &flat.parameters, &flat.tables, ids, self.embedding_norm, shape, site)?;
+        kernels.embed(
+            &first,
+            &embedded,
+            &flat.parameters,
+            &flat.tables,
+            ids,
+            self.embedding_norm,
+            shape,
+            site,
+        )?;
         let mut hidden = vec![first];
         let mut layers = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
@@ -194,7 +203,16 @@ impl Network {
         let sums = [norm.gamma, norm.beta, 0];
         let outer = site(masks, Site::Embeddings);
         let gamma = self.embedding_norm.gamma;
-        kernels.norm_gradient(&gradient, None, &pass.embedded, gamma, sums, shape, outer, DropoutArg::default())?;
+        kernels.norm_gradient(
+            &gradient,
+            None,
+            &pass.embedded,
+            gamma,
+            sums,
+            shape,
+            outer,
+            DropoutArg::default(),
+        )?;
         let ([tokens, starts, offsets, row_segments], segments, rows) = batch.reads();
         let width = self.hidden;
         kernels.embed_gradient(
@@ -211,7 +229,12 @@ impl Network {
     }
 
     /// Adds the classifier's bias to logits that leave the card.
-    pub(crate) fn finish_logits(&self, kernels: &Kernels<'_>, pass: &Pass, tokens: usize) -> Result<(), GpuError> {
+    pub(crate) fn finish_logits(
+        &self,
+        kernels: &Kernels<'_>,
+        pass: &Pass,
+        tokens: usize,
+    ) -> Result<(), GpuError> {
         kernels.add_bias_f32(&pass.logits, self.classifier.bias, self.shape(tokens, self.labels))
     }
 
@@ -235,8 +258,7 @@ impl Network {
         kernels.add_bias(&qkv, layer.qkv.bias, self.shape(tokens, 3 * hidden))?;
         let context = kernels.activation(tokens, hidden)?;
         let lse = kernels.card.buffer(tokens * self.heads * 4)?;
-        let dropped = site(masks, Site::Probabilities(index));
-        kernels.attention(&context, &lse, &qkv, batch.tiles(), self.heads, hidden, dropped)?;
+        kernels.attention(&context, &lse, &qkv, &self.heads_of(batch, masks, index))?;
         let attended = self.linear(kernels, &context, &layer.attention_output, tokens, hidden, hidden)?;
         let middle = kernels.activation(tokens, hidden)?;
         let bias = layer.attention_output.bias;
@@ -293,11 +315,15 @@ impl Network {
         self.input_gradient(kernels, &d_context, &dropped, &layer.attention_output, hidden, shape, 0.0)?;
         let d_qkv = kernels.activation(tokens, 3 * hidden)?;
         let (context, qkv, lse) = (&saved.context, &saved.qkv, &saved.lse);
-        let mask = site(masks, Site::Probabilities(index));
-        let tiles = batch.tiles();
-        kernels.attention_gradient(&d_qkv, &d_context, context, qkv, lse, tiles, tokens, self.heads, hidden, mask)?;
+        let heads = self.heads_of(batch, masks, index);
+        kernels.attention_gradient(&d_qkv, &d_context, context, qkv, lse, tokens, &heads)?;
         self.linear_gradients(kernels, &layer.qkv, &d_qkv, input, 3 * hidden, shape)?;
         self.input_gradient(kernels, gradient, &d_qkv, &layer.qkv, 3 * hidden, shape, 1.0)
+    }
+
+    fn heads_of(&self, batch: &DeviceBatch, masks: &Masks, layer: usize) -> Heads {
+        let site = site(masks, Site::Probabilities(layer));
+        Heads { tiles: batch.tiles(), heads: self.heads, hidden: self.hidden, site }
     }
 
     fn shape(&self, rows: usize, width: usize) -> Shape {

@@ -280,7 +280,12 @@ impl GpuTrainer {
     ///
     /// # Errors
     /// [`GpuError::Weights`] names a tensor that is missing or misshapen.
-    pub fn load_optimizer_state(&mut self, state: &Weights, steps: u64, loss_scale: Option<f64>) -> Result<(), GpuError> {
+    pub fn load_optimizer_state(
+        &mut self,
+        state: &Weights,
+        steps: u64,
+        loss_scale: Option<f64>,
+    ) -> Result<(), GpuError> {
         for (prefix, buffer) in PREFIXES.iter().zip(&self.moments) {
             buffer.write(&self.layout.flatten(state, prefix)?)?;
         }
@@ -359,14 +364,28 @@ fn check_dimensions(config: &ModelConfig) -> Result<(), GpuError> {
     }
     if ![16, 32, 64].contains(&(hidden / heads)) || hidden % heads != 0 {
         let expected = "16, 32 or 64";
-        return Err(GpuError::Dimension { what: "the size of an attention head", value: hidden / heads, expected });
+        return Err(GpuError::Dimension {
+            what: "the size of an attention head",
+            value: hidden / heads,
+            expected,
+        });
     }
     Ok(())
 }
 
 fn table_offsets(layout: &Layout) -> Result<TableOffsets, GpuError> {
     let mut offsets = TableOffsets::default();
-    let tables = ["word", "position", "x_position", "y_position", "x_position", "y_position", "h_position", "w_position", "token_type"];
+    let tables = [
+        "word",
+        "position",
+        "x_position",
+        "y_position",
+        "x_position",
+        "y_position",
+        "h_position",
+        "w_position",
+        "token_type",
+    ];
     for (offset, table) in offsets.iter_mut().zip(tables) {
         *offset = layout.get(&format!("layoutlm.embeddings.{table}_embeddings.weight"))?.start;
     }
