@@ -6,7 +6,7 @@ export LAYOUTLM_SHARED ?= $(abspath ../shared)
 export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-predict bench-export fuzz docker docker-test docker-test-base bench-docker lint-deploy bench-serve soak soak-short parity openapi
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,7 +25,7 @@ onnxruntime: ## Fetch the pinned ONNX Runtime library into target/onnxruntime
 
 lint: ## Formatting and clippy
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets --features layoutlm-tests/docker --locked -- -D warnings
 
 fmt: ## Format the sources
 	$(CARGO) fmt --all
@@ -40,8 +40,48 @@ audit: ## Licences, bans and sources of all dependencies
 rooms: ## Check that no crate imports what it must not
 	scripts/check-rooms.sh
 
-peers: build ## Compare with transformers, onnx.checker and onnxruntime
+peers: build ## Compare with transformers, onnx.checker, onnxruntime, tract and public clients
 	tests/peers/run.sh
+
+bench-export: build ## Exported graphs beside Python's and PyTorch
+	benches/bench_export.sh
+
+fuzz: build ## Fuzz the bundle loader for five minutes (nightly compiler)
+	fuzz/run.sh
 
 bench-train: build ## Time per optimiser step beside PyTorch
 	benches/bench_train.sh
+
+bench-predict: build ## Time predict beside its own engine
+	benches/bench_predict.sh
+
+IMAGE_FEATURES ?=
+docker: ## Build the server image (BUNDLE=folder bakes a model in)
+	IMAGE_FEATURES="$(IMAGE_FEATURES)" scripts/docker-build.sh $(if $(BUNDLE),--bundle $(BUNDLE))
+
+docker-test: onnxruntime ## Build the server image and hold it to its promises in a real engine
+	scripts/docker-test.sh docker
+
+docker-test-base: onnxruntime ## The same with a base-size int8 model: start time, memory, half the memory
+	scripts/docker-test.sh docker_base
+
+bench-docker: build ## Our image beside PyTorch's and Python onnxruntime's
+	benches/docker/run.sh
+
+lint-deploy: ## Lint Dockerfiles, shell scripts, template, task definition and compose file
+	scripts/lint-deploy.sh
+
+bench-serve: build ## Receipts per second beside FastAPI with onnxruntime and with PyTorch
+	benches/bench_serve.sh
+
+soak: build ## Ten minutes at twice the server's capacity
+	benches/soak.sh
+
+soak-short: build ## The same for twenty seconds
+	SECONDS_OF_LOAD=20 benches/soak.sh
+
+parity: build ## The same labels from trainer, predict and server on all of SROIE's test receipts
+	LAYOUTLM_FULL=1 $(CARGO) test --release --locked -p layoutlm-tests --test parity
+
+openapi: ## Write docs/openapi.json anew
+	LAYOUTLM_BLESS=1 $(CARGO) test --release --locked -p layoutlm-inference --test openapi

@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PEER_PYTHON=$(scripts/peers-python.sh)
 export PEER_PYTHON
-cargo build --release --locked -p layoutlm-benches
+# All of it, as `make build` does: for one package alone dependencies would be built anew with fewer features.
+cargo build --release --workspace --locked
 # Freed memory is kept, as the command line program does: products ask for scratch memory at every call.
 export MIMALLOC_PURGE_DELAY=-1
 # shellcheck disable=SC2086 # PRIORITY is a command with its options.

@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser};
 use crate::commands;
 use crate::config_file::{self, Settings};
 use crate::effective::Effective;
+use crate::exit::usage;
 
 /// Train, export and serve LayoutLM for receipts.
 ///
@@ -37,10 +38,19 @@ pub fn parse(argv: Vec<OsString>) -> anyhow::Result<Cli> {
     }
     let matches = command.try_get_matches_from_mut(argv).unwrap_or_else(|e| complain(&e));
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| complain(&e));
-    if let (commands::Command::Train(args), Some((_, given))) = (&mut cli.command, matches.subcommand())
-        && let Some(train) = command.find_subcommand(CONFIGURABLE)
-    {
-        args.effective = Effective::of(train, given, &from_file);
+    let effective = |path: &[&str]| -> Option<Effective> {
+        let mut place = (&command, &matches);
+        for name in path {
+            place = (place.0.find_subcommand(name)?, place.1.subcommand_matches(name)?);
+        }
+        Some(Effective::of(place.0, place.1, &from_file))
+    };
+    match &mut cli.command {
+        commands::Command::Train(args) => args.effective = effective(&[CONFIGURABLE]).unwrap_or_default(),
+        commands::Command::Data(commands::data::Command::Snapshot(args)) => {
+            args.effective = effective(&["data", "snapshot"]).unwrap_or_default();
+        }
+        _ => {}
     }
     Ok(cli)
 }
@@ -72,6 +82,28 @@ fn switch(arg: Arg) -> Arg {
         .hide_possible_values(true)
 }
 
+/// Reads flags of `train` that another command hands on.
+///
+/// # Errors
+/// What is wrong with them, as the caller's mistake.
+pub fn train(flags: &[String]) -> anyhow::Result<commands::TrainArgs> {
+    let wrong = |e: clap::Error| {
+        let said = one_line(&e);
+        usage(anyhow::anyhow!("flags of train: {}", said.strip_prefix("error: ").unwrap_or(&said)))
+    };
+    let mut command = command();
+    let argv = ["layoutlm-cli", CONFIGURABLE].into_iter().map(String::from).chain(flags.iter().cloned());
+    let matches = command.try_get_matches_from_mut(argv).map_err(wrong)?;
+    let parsed = Cli::from_arg_matches(&matches).map_err(wrong)?;
+    match (parsed.command, matches.subcommand(), command.find_subcommand(CONFIGURABLE)) {
+        (commands::Command::Train(mut args), Some((_, given)), Some(train)) => {
+            args.effective = Effective::of(train, given, &Settings::default());
+            Ok(*args)
+        }
+        _ => Err(usage(anyhow::anyhow!("flags of train: they name another command"))),
+    }
+}
+
 /// Prints a parse error on one line, and help as it is.
 fn complain(error: &clap::Error) -> ! {
     let full = [
@@ -82,13 +114,18 @@ fn complain(error: &clap::Error) -> ! {
     if full.contains(&error.kind()) {
         error.exit();
     }
+    eprintln!("{}", one_line(error));
+    std::process::exit(error.exit_code());
+}
+
+/// What is wrong, without the usage that follows it.
+fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
-    let said: Vec<&str> =
-        text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).collect();
-    let said: Vec<&str> = said
-        .into_iter()
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"))
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
-    eprintln!("{}", said.join(" "));
-    std::process::exit(error.exit_code());
+    said.join(" ")
 }

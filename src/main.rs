@@ -12,12 +12,18 @@ mod progress;
 
 use std::process::ExitCode;
 
+use commands::Memory;
+
 fn main() -> ExitCode {
-    allocator::keep_freed_memory();
     let cli = match arguments::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => return exit::code_of(Err(error)),
     };
+    match cli.command.memory() {
+        Memory::Keep => allocator::keep_freed_memory(),
+        Memory::GiveBack => allocator::give_back_freed_memory(),
+        Memory::AsUsual => {}
+    }
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()

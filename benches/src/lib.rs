@@ -4,4 +4,5 @@
 //! and the medians are compared.
 
 pub mod peer;
+pub mod serve;
 pub mod shape;

@@ -113,6 +113,12 @@ impl BoxRule {
     ///
     /// What lies outside the page is clamped to its edge; swapped corners are put right.
     pub fn normalize(&self, page: Page, boxes: &[[f64; 4]]) -> Vec<NormalizedBox> {
+        let on_grid = |fraction: f64| (fraction * 1000.0).round_ties_even() as u16;
+        self.fractions(page, boxes).into_iter().map(|corners| NormalizedBox(corners.map(on_grid))).collect()
+    }
+
+    /// The same before rounding: `[n][x0, y0, x1, y1]`, each 0..=1 of the page, `x0 <= x1`, `y0 <= y1`.
+    pub fn fractions(&self, page: Page, boxes: &[[f64; 4]]) -> Vec<[f64; 4]> {
         let largest = |of: fn(&[f64; 4]) -> [f64; 2]| boxes.iter().flat_map(of).fold(0.0f64, f64::max);
         let extent_x = || largest(|&[x0, _, x1, _]| [x0, x1]);
         let extent_y = || largest(|&[_, y0, _, y1]| [y0, y1]);
@@ -126,23 +132,23 @@ impl BoxRule {
         boxes
             .iter()
             .map(|&[x0, y0, x1, y1]| {
-                let x = [to_grid(x0, width), to_grid(x1, width)];
+                let x = [fraction(x0, width), fraction(x1, width)];
                 let y = if flip {
-                    let flipped = |v: f64| to_grid(page_height.unwrap_or(height) - v, height);
+                    let flipped = |v: f64| fraction(page_height.unwrap_or(height) - v, height);
                     [flipped(y1), flipped(y0)]
                 } else {
-                    [to_grid(y0, height), to_grid(y1, height)]
+                    [fraction(y0, height), fraction(y1, height)]
                 };
-                NormalizedBox([x[0].min(x[1]), y[0].min(y[1]), x[0].max(x[1]), y[0].max(y[1])])
+                [x[0].min(x[1]), y[0].min(y[1]), x[0].max(x[1]), y[0].max(y[1])]
             })
             .collect()
     }
 }
 
-/// `v / size` on the grid, clamped; 0 when the size is 0 or either is not finite.
-fn to_grid(v: f64, size: f64) -> u16 {
-    let scaled = (v / size * 1000.0).round_ties_even();
-    if scaled.is_nan() { 0 } else { scaled.clamp(0.0, 1000.0) as u16 }
+/// `v / size`, clamped to 0..=1; 0 when the size is 0 or either is not finite.
+fn fraction(v: f64, size: f64) -> f64 {
+    let fraction = v / size;
+    if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) }
 }
 
 #[cfg(test)]

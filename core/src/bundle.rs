@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, sha256_hex};
+
+pub use crate::certificate::{
+    AllInt8, Certificate, Latency, LayerProduct, Limits, Quantization, Sensitivity,
+};
 
 /// The manifest's own file name.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -43,6 +47,9 @@ pub struct Manifest {
     pub default_variant: String,
     /// Every graph in the folder with its proof, by name.
     pub variants: BTreeMap<String, Variant>,
+    /// SHA-256 (hex) of the manifest's own text with this hash written as zeros, so that no byte of it can change
+    /// unnoticed. [`Manifest::to_json`] fills it in.
+    pub manifest_sha256: String,
 }
 
 /// Where a bundle's weights came from.
@@ -69,94 +76,20 @@ pub struct Source {
 pub struct Variant {
     /// File name in the bundle.
     pub file: String,
+    /// Whether it takes `attention_mask` and so batches of windows that differ in length. Without, it takes `input_ids`
+    /// and `bbox` alone: windows of one length, every token of type 0.
+    #[serde(default = "yes")]
+    pub padding: bool,
     /// What it was held against, and how it did.
     pub certificate: Certificate,
+    /// How it was quantised; `None` in float.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
 }
 
-/// The parity proof of one variant: its logits and labels beside candle's in fp32 on the same windows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Certificate {
-    /// Where the windows came from: a data file, `validation` or `probe`.
-    pub data: String,
-    /// Receipts compared.
-    pub receipts: usize,
-    /// Windows compared.
-    pub windows: usize,
-    /// Words compared.
-    pub words: usize,
-    /// Largest |Δlogit| over first sub-tokens.
-    pub max_abs_logit_diff: f64,
-    /// Mean |Δlogit| over first sub-tokens.
-    pub mean_abs_logit_diff: f64,
-    /// Words whose label differs.
-    pub label_flips: usize,
-    /// Micro F1 of the candle model, where the receipts are labelled.
-    pub f1_reference: Option<f64>,
-    /// Micro F1 of the variant, where the receipts are labelled.
-    pub f1: Option<f64>,
-    /// The limits it was held to.
-    pub limits: Limits,
-    /// Milliseconds per window of the candle model and of the variant on the machine that exported, if measured.
-    pub latency_ms: Option<Latency>,
-}
-
-/// What a certificate may not exceed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Largest allowed |Δlogit|; `None` is no limit (int8).
-    pub max_abs_logit_diff: Option<f64>,
-    /// Largest allowed share of flipped labels, 0..1.
-    pub max_flip_rate: f64,
-    /// Largest allowed loss of F1.
-    pub max_f1_drop: f64,
-}
-
-impl Limits {
-    /// fp32 and fused graphs: no flip, |Δlogit| at most 1e-3.
-    pub const EXACT: Self = Self { max_abs_logit_diff: Some(1e-3), max_flip_rate: 0.0, max_f1_drop: 0.0 };
-    /// int8 graphs: F1 drop at most 0.005, flips at most 1 %.
-    pub const INT8: Self = Self { max_abs_logit_diff: None, max_flip_rate: 0.01, max_f1_drop: 0.005 };
-}
-
-/// Time per window of both sides.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
-    /// Candle, milliseconds per window.
-    pub reference: f64,
-    /// The variant, milliseconds per window.
-    pub variant: f64,
-    /// Threads used by both.
-    pub threads: usize,
-    /// The processor's name.
-    pub cpu: String,
-}
-
-impl Certificate {
-    /// Which limit was broken, as a sentence; `None` when all hold.
-    pub fn broken_limit(&self) -> Option<String> {
-        // Written so that a NaN breaks the limit.
-        let within = |value: f64, limit: f64| value <= limit;
-        if let Some(limit) = self.limits.max_abs_logit_diff.filter(|l| !within(self.max_abs_logit_diff, *l)) {
-            return Some(format!("max |Δlogit| {:.3e} is above {limit:.3e}", self.max_abs_logit_diff));
-        }
-        let rate = self.label_flips as f64 / self.words.max(1) as f64;
-        if !within(rate, self.limits.max_flip_rate) {
-            let (flips, words) = (self.label_flips, self.words);
-            return Some(format!(
-                "{flips} of {words} labels flip, above {:.2} %",
-                self.limits.max_flip_rate * 100.0
-            ));
-        }
-        if let (Some(reference), Some(f1)) = (self.f1_reference, self.f1)
-            && !within(reference - f1, self.limits.max_f1_drop)
-        {
-            return Some(format!(
-                "F1 falls from {reference:.4} to {f1:.4}, more than {}",
-                self.limits.max_f1_drop
-            ));
-        }
-        None
-    }
+/// Graphs took a mask before manifests said so.
+fn yes() -> bool {
+    true
 }
 
 /// Why a bundle is not to be served.
@@ -203,7 +136,15 @@ pub enum BundleError {
 }
 
 impl Manifest {
-    /// Parses a manifest and checks it against itself: version, fingerprint, labels, files of the variants.
+    /// The manifest as text, sealed with its own hash.
+    ///
+    /// # Errors
+    /// [`BundleError::Json`] for numbers that JSON can't hold.
+    pub fn to_json(&self) -> Result<String, BundleError> {
+        Ok(seal(&(serde_json::to_string_pretty(self)? + "\n")))
+    }
+
+    /// Parses a manifest and checks it against itself: version, fingerprint, labels, files of the variants, own hash.
     ///
     /// # Errors
     /// [`BundleError`]; says nothing yet about the other files.
@@ -215,6 +156,14 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_value(value)?;
         manifest.check()?;
+        let found = own_hash(text);
+        if found != manifest.manifest_sha256 {
+            return Err(BundleError::Hash {
+                file: MANIFEST_FILE.into(),
+                expected: manifest.manifest_sha256,
+                found,
+            });
+        }
         Ok(manifest)
     }
 
@@ -260,6 +209,52 @@ impl Manifest {
             Some(expected) if expected == sha256 => Ok(()),
             Some(expected) => {
                 Err(BundleError::Hash { file: file.into(), expected: expected.clone(), found: sha256.into() })
+            }
+        }
+    }
+}
+
+const SEAL: &str = "\"manifest_sha256\"";
+const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Puts the hash of a manifest's text into it, whatever hash stood there; text without a place for one stays as it is.
+pub fn seal(text: &str) -> String {
+    match split_at_seal(text) {
+        Some((before, after)) => format!("{before}{}{after}", own_hash(text)),
+        None => text.to_string(),
+    }
+}
+
+/// The text up to the hash's first digit, and from behind its last.
+fn split_at_seal(text: &str) -> Option<(&str, &str)> {
+    let (before, rest) = text.rsplit_once(SEAL)?;
+    let (colon, rest) = rest.split_once('"')?;
+    let (hash, _) = rest.split_once('"')?;
+    let start = before.len() + SEAL.len() + colon.len() + 1;
+    Some((text.get(..start)?, text.get(start + hash.len()..)?))
+}
+
+fn own_hash(text: &str) -> String {
+    let zeroed = split_at_seal(text).map(|(before, after)| format!("{before}{ZEROS}{after}"));
+    sha256_hex(zeroed.as_deref().unwrap_or(text).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_text_changes_its_hash_with_any_byte() {
+        let text = "{\"a\": 1, \"manifest_sha256\": \"\"}\n";
+        let sealed = seal(text);
+        assert_eq!(sealed.len(), text.len() + 64);
+        assert_eq!(seal(&sealed), sealed);
+        let hash = |text: &str| text.rsplit('"').nth(1).unwrap().to_string();
+        for at in 0..sealed.len() {
+            let mut bytes = sealed.clone().into_bytes();
+            bytes[at] ^= 1;
+            if let Ok(changed) = String::from_utf8(bytes) {
+                assert!(changed.len() != sealed.len() || own_hash(&changed) != hash(&changed), "byte {at}");
             }
         }
     }

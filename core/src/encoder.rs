@@ -32,6 +32,17 @@ pub struct EncodedReceipt {
     pub windows: Vec<Window>,
 }
 
+impl EncodedReceipt {
+    /// Values in reading order → values in the receipt's own order, `[num_words]`.
+    pub fn in_input_order<T: Copy>(&self, in_reading_order: &[T], missing: T) -> Vec<T> {
+        let mut out = vec![missing; self.num_words];
+        for (&word, &value) in self.order.iter().zip(in_reading_order) {
+            out.get_mut(word).into_iter().for_each(|slot| *slot = value);
+        }
+        out
+    }
+}
+
 /// Turns receipts into windows by one [`Encoding`]. Cheap to share between threads.
 #[derive(Debug, Clone)]
 pub struct Encoder {
@@ -51,6 +62,16 @@ impl Encoder {
             return Err(EncodingError::Tokenizer { expected, found }.into());
         }
         Ok(Self { encoding, tokenizer })
+    }
+
+    /// The same encoder with another temperature.
+    ///
+    /// # Errors
+    /// [`EncodingError::Temperature`] unless it is a finite number above 0.
+    pub fn with_temperature(&self, temperature: f32) -> Result<Self, EncodingError> {
+        let encoding = Encoding { temperature, ..self.encoding.clone() };
+        encoding.check()?;
+        Ok(Self { encoding, tokenizer: self.tokenizer.clone() })
     }
 
     /// The rules.

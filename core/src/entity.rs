@@ -73,11 +73,30 @@ fn entity(kind: &str, members: &[Member<'_>]) -> Option<Entity> {
     })
 }
 
+impl Entity {
+    /// One entity of some of a receipt's words, in the order given; `None` when it has none of them.
+    ///
+    /// `confidence` is asked for each word by its index.
+    pub(crate) fn of_words(
+        receipt: &Receipt,
+        kind: &str,
+        words: &[usize],
+        confidence: impl Fn(usize) -> f32,
+    ) -> Option<Self> {
+        let member = |&index: &usize| {
+            let word = receipt.words.get(index)?;
+            Some(Member { index, word, confidence: confidence(index) })
+        };
+        entity(kind, &words.iter().filter_map(member).collect::<Vec<_>>())
+    }
+}
+
 fn upright([x0, y0, x1, y1]: [f64; 4]) -> [f64; 4] {
     [x0.min(x1), y0.min(y1), x0.max(x1), y0.max(y1)]
 }
 
-fn union(a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+/// The smallest upright box around two.
+pub(crate) fn union(a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
     let ([ax0, ay0, ax1, ay1], [bx0, by0, bx1, by1]) = (a, b);
     [ax0.min(bx0), ay0.min(by0), ax1.max(bx1), ay1.max(by1)]
 }

@@ -33,6 +33,9 @@ pub const CORE_LABELS: [&str; 22] = [
     "REFUND",
 ];
 
+/// The labels of a product's line: what `product_detail_macro_f1` averages over.
+pub const PRODUCT_DETAIL_LABELS: [&str; 4] = ["PRODUCT_NAME", "QUANTITY", "UNIT_PRICE", "LINE_TOTAL"];
+
 /// Why labels were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arithmetic::{self, Arithmetic};
 use crate::classifier::{ClassifierError, TokenClassifier};
 use crate::decode::{decode, softmax};
 use crate::encoder::{EncodedReceipt, Encoder};
-use crate::encoding::Granularity;
+use crate::encoding::{Encoding, Granularity};
 use crate::entity::{self, Entity};
 use crate::label::{LabelId, Tag};
+use crate::line_items::{self, LineItem};
 use crate::receipt::Receipt;
 use crate::tokenize::TokenizeError;
 use crate::window::Window;
@@ -77,6 +79,21 @@ pub struct ReceiptPrediction {
     pub words: Vec<WordPrediction>,
     /// Runs of words of one type, in reading order.
     pub entities: Vec<Entity>,
+    /// What was bought, on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_items: Option<Vec<LineItem>>,
+    /// Whether the items add up to the total; comes with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<Arithmetic>,
+}
+
+impl ReceiptPrediction {
+    /// Fills in line items and their arithmetic from all entities; `receipt` is the one this labels.
+    pub fn itemize(&mut self, receipt: &Receipt) {
+        let sale = line_items::group(receipt, self);
+        self.arithmetic = Some(arithmetic::check(&sale));
+        self.line_items = Some(sale.items);
+    }
 }
 
 /// Class scores of a receipt's words in reading order.
@@ -90,10 +107,77 @@ pub struct WordScores {
     pub confidence: Vec<f32>,
 }
 
+/// Logits of every word's first sub-token, one row per window that holds it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WordLogits {
+    /// Classes per row.
+    classes: usize,
+    /// `[rows, classes]` row-major.
+    rows: Vec<f32>,
+    /// Place in reading order of each row's word, `[rows]`.
+    places: Vec<usize>,
+    /// Windows that cover the word at each place, also those that cut it off, `[words]`.
+    covered: Vec<u32>,
+    /// Places at which a window starts.
+    starts: BTreeSet<usize>,
+}
+
+impl WordLogits {
+    /// Picks the rows out of the windows' logits; `logits[w]` is `[seq, labels]` of `encoded.windows[w]`.
+    ///
+    /// # Errors
+    /// [`PredictError::Shape`] when the answers do not fit the windows.
+    pub fn collect(
+        classes: usize,
+        encoded: &EncodedReceipt,
+        logits: &[Vec<f32>],
+    ) -> Result<Self, PredictError> {
+        let mut place_of = vec![0usize; encoded.num_words];
+        for (place, &word) in encoded.order.iter().enumerate() {
+            if let Some(slot) = place_of.get_mut(word) {
+                *slot = place;
+            }
+        }
+        let place = |word: usize| place_of.get(word).copied();
+        let mut out = Self { classes, covered: vec![0; encoded.num_words], ..Self::default() };
+        for (index, window) in encoded.windows.iter().enumerate() {
+            let rows = logits.get(index).map_or(&[][..], Vec::as_slice);
+            check_shape(index, window, classes, rows)?;
+            out.starts.extend(window.word_indices.first().and_then(|&w| place(w)));
+            for place in window.word_indices.iter().filter_map(|&w| place(w)) {
+                out.covered.get_mut(place).into_iter().for_each(|n| *n += 1);
+            }
+            for (position, word) in window.first_subtokens() {
+                let Some(place) = window.word_indices.get(word).and_then(|&w| place(w)) else { continue };
+                let row = rows.get(position * classes..(position + 1) * classes).unwrap_or_default();
+                out.rows.extend_from_slice(row);
+                out.places.push(place);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Mean class probabilities at a temperature, `[words, classes]` row-major in reading order.
+    ///
+    /// The mean is over all windows that cover a word. Where one cuts it off, the probabilities sum to less than 1;
+    /// where none has a token of it, they are 0.
+    pub fn probabilities(&self, temperature: f32) -> Vec<f32> {
+        let mut sums = vec![0.0f64; self.covered.len() * self.classes];
+        for (row, &place) in self.rows.chunks(self.classes.max(1)).zip(&self.places) {
+            let sum = sums.get_mut(place * self.classes..(place + 1) * self.classes).unwrap_or_default();
+            for (sum, p) in sum.iter_mut().zip(softmax(row, temperature)) {
+                *sum += f64::from(p);
+            }
+        }
+        let means = sums.chunks(self.classes.max(1)).zip(&self.covered);
+        means.flat_map(|(row, &n)| row.iter().map(move |s| (s / f64::from(n.max(1))) as f32)).collect()
+    }
+}
+
 /// Merges the windows' logits into one score per word and decodes them.
 ///
 /// `logits[w]` is `[seq, labels]` of `encoded.windows[w]`. Probabilities of a word seen by several windows are
-/// averaged over the windows that hold its first sub-token.
+/// averaged over the windows that cover it.
 ///
 /// # Errors
 /// [`PredictError::Shape`] when the answers do not fit the windows.
@@ -102,49 +186,31 @@ pub fn score_words(
     encoded: &EncodedReceipt,
     logits: &[Vec<f32>],
 ) -> Result<WordScores, PredictError> {
-    let encoding = encoder.encoding();
-    let (classes, words) = (encoding.labels.len(), encoded.num_words);
-    let mut sums = vec![0.0f64; words * classes];
-    let mut seen = vec![0u32; words];
-    for (index, window) in encoded.windows.iter().enumerate() {
-        let rows = logits.get(index).map_or(&[][..], Vec::as_slice);
-        check_shape(index, window, classes, rows)?;
-        for (position, word) in window.first_subtokens() {
-            let Some(&receipt_word) = window.word_indices.get(word) else { continue };
-            let row = rows.get(position * classes..(position + 1) * classes).unwrap_or_default();
-            let sum = sums.get_mut(receipt_word * classes..(receipt_word + 1) * classes).unwrap_or_default();
-            for (sum, p) in sum.iter_mut().zip(softmax(row, encoding.temperature)) {
-                *sum += f64::from(p);
-            }
-            if let Some(count) = seen.get_mut(receipt_word) {
-                *count += 1;
-            }
-        }
-    }
-    let mut probabilities = Vec::with_capacity(words * classes);
-    for &word in &encoded.order {
-        let count = f64::from(seen.get(word).copied().unwrap_or(0).max(1));
-        let sum = sums.get(word * classes..(word + 1) * classes).unwrap_or_default();
-        probabilities.extend(sum.iter().map(|s| (s / count) as f32));
-    }
+    let rows = WordLogits::collect(encoder.encoding().labels.len(), encoded, logits)?;
+    Ok(decode_words(encoder.encoding(), &rows))
+}
+
+/// Probabilities and classes of a receipt's words from their logits, by an encoding's temperature and decoding.
+pub fn decode_words(encoding: &Encoding, logits: &WordLogits) -> WordScores {
+    let classes = encoding.labels.len();
+    let probabilities = logits.probabilities(encoding.temperature);
     let labels = match encoding.granularity {
         Granularity::Receipt => decode(&probabilities, &encoding.labels, encoding.decoding),
-        Granularity::Line => decode_lines(encoder, encoded, &probabilities),
+        Granularity::Line => decode_lines(encoding, logits, &probabilities),
     };
     let rows = probabilities.chunks(classes);
     let confidence = rows.zip(&labels).map(|(row, l)| row.get(l.index()).copied().unwrap_or(0.0)).collect();
-    Ok(WordScores { probabilities, labels, confidence })
+    WordScores { probabilities, labels, confidence }
 }
 
 /// Decodes each window (a line, or a piece of a long one) by itself; one that starts inside an entity begins it.
-fn decode_lines(encoder: &Encoder, encoded: &EncodedReceipt, probabilities: &[f32]) -> Vec<LabelId> {
-    let (labels, decoding) = (&encoder.encoding().labels, encoder.encoding().decoding);
-    let starts: BTreeSet<usize> =
-        encoded.windows.iter().filter_map(|w| w.word_indices.first().copied()).collect();
+fn decode_lines(encoding: &Encoding, logits: &WordLogits, probabilities: &[f32]) -> Vec<LabelId> {
+    let (labels, decoding) = (&encoding.labels, encoding.decoding);
+    let places: Vec<usize> = (0..logits.covered.len()).collect();
     let mut rows = probabilities.chunks(labels.len());
-    let mut out = Vec::with_capacity(encoded.num_words);
+    let mut out = Vec::with_capacity(places.len());
     // Words of a line without any token have no window; they stay with the line before and are O.
-    for line in encoded.order.chunk_by(|_, next| !starts.contains(next)) {
+    for line in places.chunk_by(|_, next| !logits.starts.contains(next)) {
         let line: Vec<f32> = rows.by_ref().take(line.len()).flatten().copied().collect();
         let mut ids = decode(&line, labels, decoding);
         if let Some(first) = ids.first_mut()
@@ -205,6 +271,8 @@ pub fn label(
         receipt_id: receipt.receipt_id,
         words,
         entities,
+        line_items: None,
+        arithmetic: None,
     })
 }
 

@@ -31,17 +31,21 @@ impl ReadingOrder {
                 (y0, x0)
             }),
             Self::Line => {
-                let down = |i: &usize| match (corners(i), origin) {
-                    ([_, y0, _, y1], Origin::TopLeft) => (y0, y1),
-                    ([_, y0, _, y1], Origin::BottomLeft) => (1000 - y1, 1000 - y0),
-                };
-                let spans: Vec<(u16, u16)> = order.iter().map(down).collect();
-                let lines = visual_lines(&spans);
+                let lines = rows(boxes, origin);
                 order.sort_by_key(|&i| (lines.get(i).copied(), corners(&i)[0]));
             }
         }
         order
     }
+}
+
+/// The visual row each box lies on, `[boxes]`, rows counted from the top; what [`ReadingOrder::Line`] reads by.
+pub fn rows(boxes: &[NormalizedBox], origin: Origin) -> Vec<usize> {
+    let down = |b: &NormalizedBox| match (b.corners(), origin) {
+        ([_, y0, _, y1], Origin::TopLeft) => (y0, y1),
+        ([_, y0, _, y1], Origin::BottomLeft) => (1000 - y1, 1000 - y0),
+    };
+    visual_lines(&boxes.iter().map(down).collect::<Vec<_>>())
 }
 
 /// Line number of each `(top, bottom)` span, lines counted from the top.

@@ -213,27 +213,73 @@ pub struct ReadReceipts {
     pub skipped: Vec<BadLine>,
 }
 
+/// Receipts of a reader as they come, one JSON object per line; blank lines are passed over.
+///
+/// A line that can't be read is an error and the next call goes on behind it, except where the reader itself fails:
+/// then [`ReceiptLines::has_failed`] is true and there is nothing more. A receipt that occurs twice is a bad line.
+#[derive(Debug)]
+pub struct ReceiptLines<R> {
+    reader: R,
+    file: String,
+    line: usize,
+    seen: BTreeSet<String>,
+    buffer: Vec<u8>,
+    failed: bool,
+}
+
+impl<R: BufRead> ReceiptLines<R> {
+    /// Reads from the start; `file` is what errors call it.
+    pub fn new(reader: R, file: &str) -> Self {
+        Self { reader, file: file.into(), line: 0, seen: BTreeSet::new(), buffer: Vec::new(), failed: false }
+    }
+
+    /// Whether reading itself failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    fn bad(&self, error: ReceiptError) -> BadLine {
+        BadLine { file: self.file.clone(), line: self.line, error }
+    }
+}
+
+impl<R: BufRead> Iterator for ReceiptLines<R> {
+    type Item = Result<Receipt, BadLine>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.failed {
+            self.line += 1;
+            self.buffer.clear();
+            match self.reader.read_until(b'\n', &mut self.buffer) {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(self.bad(ReceiptError::Json(error.to_string()))));
+                }
+            }
+            match parse_line(&self.buffer, &mut self.seen) {
+                Ok(None) => {}
+                Ok(Some(receipt)) => return Some(Ok(receipt)),
+                Err(error) => return Some(Err(self.bad(error))),
+            }
+        }
+        None
+    }
+}
+
 /// Reads receipts, one JSON object per line; blank lines are passed over.
 ///
 /// # Errors
 /// The first [`BadLine`] under [`BadLines::Refuse`]; a failing reader is reported as a bad line in either mode.
-pub fn read_jsonl(mut reader: impl BufRead, file: &str, bad: BadLines) -> Result<ReadReceipts, BadLine> {
+pub fn read_jsonl(reader: impl BufRead, file: &str, bad: BadLines) -> Result<ReadReceipts, BadLine> {
     let mut out = ReadReceipts::default();
-    let mut seen = BTreeSet::new();
-    let mut buffer = Vec::new();
-    for line in 1.. {
-        let at = |error| BadLine { file: file.into(), line, error };
-        buffer.clear();
-        let read =
-            reader.read_until(b'\n', &mut buffer).map_err(|e| at(ReceiptError::Json(e.to_string())))?;
-        if read == 0 {
-            break;
-        }
-        match parse_line(&buffer, &mut seen) {
-            Ok(Some(receipt)) => out.receipts.push(receipt),
-            Ok(None) => {}
-            Err(error) if bad == BadLines::Skip => out.skipped.push(at(error)),
-            Err(error) => return Err(at(error)),
+    let mut lines = ReceiptLines::new(reader, file);
+    while let Some(line) = lines.next() {
+        match line {
+            Ok(receipt) => out.receipts.push(receipt),
+            Err(error) if bad == BadLines::Skip && !lines.has_failed() => out.skipped.push(error),
+            Err(error) => return Err(error),
         }
     }
     Ok(out)

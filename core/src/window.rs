@@ -1,7 +1,8 @@
 //! Windows: runs of words that fit the network, cut so that every word lands in at least one.
 //!
 //! Windows are cut in words (size and stride) and cut further where the words make more tokens than fit. A single
-//! word of more tokens than fit keeps its first ones. Nothing is ever dropped for length.
+//! word of more tokens than fit keeps its first ones. Nothing is ever dropped for length, unless asked for by
+//! [`Overflow::Truncate`].
 
 use std::ops::Range;
 
@@ -44,6 +45,24 @@ impl Window {
     }
 }
 
+/// What happens to a window whose words make more tokens than fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// It ends before the first word that does not fit; no word is lost.
+    #[default]
+    Cut,
+    /// Its tokens are cut off, so that words at its end may have none: how the Python trainer did it, kept to repeat
+    /// the scores of its models.
+    Truncate,
+}
+
+impl Overflow {
+    fn is_cut(&self) -> bool {
+        *self == Self::Cut
+    }
+}
+
 /// How receipts are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowRule {
@@ -53,11 +72,14 @@ pub struct WindowRule {
     pub stride: usize,
     /// Most tokens in a window, `[CLS]` and `[SEP]` counted.
     pub max_length: usize,
+    /// What happens to windows of more tokens; left out of JSON, and so of fingerprints, when it is the default.
+    #[serde(default, skip_serializing_if = "Overflow::is_cut")]
+    pub overflow: Overflow,
 }
 
 impl Default for WindowRule {
     fn default() -> Self {
-        Self { size: 200, stride: 150, max_length: 512 }
+        Self { size: 200, stride: 150, max_length: 512, overflow: Overflow::Cut }
     }
 }
 
@@ -77,7 +99,7 @@ impl WindowRule {
     /// # Errors
     /// [`InvalidWindowRule`] unless `1 <= stride <= size` and `max_length >= 3`.
     pub fn check(&self) -> Result<(), InvalidWindowRule> {
-        let Self { size, stride, max_length } = *self;
+        let Self { size, stride, max_length, .. } = *self;
         if (1..=size).contains(&stride) && max_length >= 3 {
             Ok(())
         } else {
@@ -100,7 +122,10 @@ impl WindowRule {
         let mut start = 0;
         while start < n {
             let full = (start + self.size).min(n);
-            let end = fitting_end(token_counts, start, full, budget);
+            let end = match self.overflow {
+                Overflow::Cut => fitting_end(token_counts, start, full, budget),
+                Overflow::Truncate => full,
+            };
             windows.push(start..end);
             if end == n {
                 break;
@@ -132,6 +157,19 @@ fn fitting_end(token_counts: &[usize], start: usize, full: usize, budget: usize)
 mod tests {
     use super::*;
 
+    fn rule(size: usize, stride: usize, max_length: usize) -> WindowRule {
+        WindowRule { size, stride, max_length, ..WindowRule::default() }
+    }
+
+    #[test]
+    fn truncated_windows_start_where_they_would_and_the_default_leaves_no_trace_in_json() {
+        let truncating = WindowRule { overflow: Overflow::Truncate, ..rule(8, 6, 12) };
+        assert_eq!(truncating.cut(&[3; 10]), [0..8, 6..10]);
+        let json = |r: &WindowRule| serde_json::to_value(r).unwrap();
+        assert_eq!(json(&truncating)["overflow"], "truncate");
+        assert_eq!(json(&rule(8, 6, 12)).as_object().unwrap().len(), 3);
+    }
+
     #[test]
     fn windows_that_fit_start_every_stride_and_stop_at_the_first_that_reaches_the_end() {
         let cut = |n: usize| WindowRule::default().cut(&vec![1; n]);
@@ -143,15 +181,15 @@ mod tests {
 
     #[test]
     fn a_window_of_too_many_tokens_ends_early_and_the_next_overlaps_it() {
-        let cut = WindowRule { size: 8, stride: 6, max_length: 12 }.cut(&[3, 3, 3, 3, 3, 1]);
+        let cut = rule(8, 6, 12).cut(&[3, 3, 3, 3, 3, 1]);
         assert_eq!(cut, [0..3, 3..6]);
-        let cut = WindowRule { size: 8, stride: 6, max_length: 12 }.cut(&[2; 10]);
+        let cut = rule(8, 6, 12).cut(&[2; 10]);
         assert_eq!(cut, [0..5, 4..9, 8..10]);
     }
 
     #[test]
     fn a_word_longer_than_a_window_gets_one_of_its_own() {
-        let cut = WindowRule { size: 4, stride: 3, max_length: 12 }.cut(&[1, 99, 1]);
+        let cut = rule(4, 3, 12).cut(&[1, 99, 1]);
         assert_eq!(cut, [0..1, 1..2, 2..3]);
     }
 }

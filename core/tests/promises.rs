@@ -1,14 +1,17 @@
 //! Promises over all receipts: nothing is dropped, nothing panics.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // A test fails by panicking.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use layoutlm_core::bbox::{BoxRule, BoxScale, Origin};
 use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
 use layoutlm_core::encoder::Encoder;
 use layoutlm_core::encoding::{Decoding, Encoding};
+use layoutlm_core::evaluate::{GoldReceipt, score_receipts};
 use layoutlm_core::label::{LabelScheme, LabelSet};
 use layoutlm_core::predict::predict;
 use layoutlm_core::reading_order::ReadingOrder;
-use layoutlm_core::receipt::{BadLines, Receipt, Word, read_jsonl};
+use layoutlm_core::receipt::{BadLines, Receipt, ValidationStatus, Word, read_jsonl};
 use layoutlm_core::tokenize::Tokenizer;
 use layoutlm_core::window::{Window, WindowRule};
 use proptest::prelude::*;
@@ -82,7 +85,8 @@ fn any_encoder() -> impl Strategy<Value = Encoder> {
     let decoding = prop_oneof![Just(Decoding::Argmax), Just(Decoding::Bio)];
     (order, scale, origin, 1usize..30, 1usize..30, 3usize..80, decoding).prop_map(
         |(o, scale, origin, a, b, len, d)| {
-            let window = WindowRule { size: a.max(b), stride: a.min(b), max_length: len };
+            let window =
+                WindowRule { size: a.max(b), stride: a.min(b), max_length: len, ..WindowRule::default() };
             encoder(o, BoxRule { scale, origin }, window, d)
         },
     )
@@ -133,7 +137,7 @@ proptest! {
 
 #[test]
 fn a_word_in_two_windows_gets_the_mean_of_its_probabilities() {
-    let rule = WindowRule { size: 2, stride: 1, max_length: 16 };
+    let rule = WindowRule { size: 2, stride: 1, max_length: 16, ..WindowRule::default() };
     let encoder = encoder(ReadingOrder::Given, BoxRule::default(), rule, Decoding::Argmax);
     /// Answers each window by its place in the call.
     struct ByWindow;
@@ -156,6 +160,78 @@ fn a_word_in_two_windows_gets_the_mean_of_its_probabilities() {
     assert_eq!(p.words[1].label, "B-A");
     assert!((f64::from(p.words[1].confidence) - expected).abs() < 1e-6);
     assert_eq!(p.words[2].label, "I-B");
+}
+
+/// Labelled receipts of 90 words each, the last word its own.
+fn labelled(encoder: &Encoder, last_words: &[&str]) -> Vec<GoldReceipt> {
+    let receipt = |(at, last): (usize, &&str)| {
+        let text = |i: usize| if i == 89 { (*last).to_string() } else { "abc".repeat(1 + i % 4) };
+        let word = |i: usize| {
+            let text = text(i);
+            format!(
+                r#"{{"line_id":{},"word_id":{i},"text":"{text}","box":[0,{i},9,{i}],"label":"A"}}"#,
+                i / 5
+            )
+        };
+        let words: Vec<String> = (0..90).map(word).collect();
+        let json = format!(r#"{{"image_id":"a","receipt_id":{at},"words":[{}]}}"#, words.join(","));
+        let receipt = Receipt::from_json(&json).unwrap();
+        GoldReceipt::new(encoder, &receipt, ValidationStatus::Valid).unwrap()
+    };
+    last_words.iter().enumerate().map(receipt).collect()
+}
+
+#[test]
+fn receipts_scored_together_get_the_scores_they_get_alone() {
+    let rule = WindowRule { size: 40, stride: 30, ..WindowRule::default() };
+    let encoder = encoder(ReadingOrder::Given, BoxRule::default(), rule, Decoding::Bio);
+    let receipts = labelled(&encoder, &["a", "bc", "def", "ghij", "k", "l", "m", "n", "o", "p"]);
+    /// Counts its calls.
+    struct Counting(Hashed, AtomicUsize);
+    impl TokenClassifier for Counting {
+        fn num_labels(&self) -> usize {
+            self.0.num_labels()
+        }
+        fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.logits(windows)
+        }
+    }
+    let counting = Counting(Hashed(5), AtomicUsize::new(0));
+    let done = std::cell::RefCell::new(Vec::new());
+    let together = score_receipts(&encoder, &counting, &receipts, &|n| done.borrow_mut().push(n)).unwrap();
+    assert_eq!(*done.borrow(), (1..=10).collect::<Vec<_>>());
+    let calls = counting.1.into_inner();
+    assert!((2..10).contains(&calls), "{calls} calls for 10 receipts");
+    for (receipt, together) in receipts.iter().zip(&together) {
+        let alone = score_receipts(&encoder, &Hashed(5), std::slice::from_ref(receipt), &|_| {}).unwrap();
+        assert_eq!((&alone[0].key, &alone[0].predicted), (&together.key, &together.predicted));
+        assert_eq!(alone[0].scores.probabilities, together.scores.probabilities);
+    }
+}
+
+#[test]
+fn a_receipt_the_model_fails_on_is_named_though_others_went_with_it() {
+    let rule = WindowRule::default();
+    let encoder = encoder(ReadingOrder::Given, BoxRule::default(), rule, Decoding::Argmax);
+    let receipts = labelled(&encoder, &["a", "b", "z", "c"]);
+    /// Fails on the token of `z`.
+    struct Fails(u32);
+    impl TokenClassifier for Fails {
+        fn num_labels(&self) -> usize {
+            5
+        }
+        fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
+            if windows.iter().any(|w| w.input_ids.contains(&self.0)) {
+                return Err("no".into());
+            }
+            Hashed(5).logits(windows)
+        }
+    }
+    let window = receipts[2].encoded.windows.last().unwrap();
+    let fails = Fails(window.input_ids[window.len() - 2]);
+    let error = score_receipts(&encoder, &fails, &receipts, &|_| {}).unwrap_err().to_string();
+    assert_eq!(error, format!("the model failed on receipt {}: no", receipts[2].key));
 }
 
 #[test]

@@ -4,10 +4,12 @@
 //! engine the caller brings, and held against the candle model on the same windows. [`verify`] repeats the proof.
 //! Knows no ONNX engine and no server.
 
+mod bundle_files;
 mod checkpoint;
 mod error;
 mod export;
 mod graph;
+mod int8;
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[rustfmt::skip]
 mod onnx_proto;
@@ -23,7 +25,7 @@ mod write;
 
 pub use error::ExportError;
 pub use export::export;
-pub use graph::{Product, TableStorage, UnknownVariant, VariantKind};
+pub use graph::{Product, Signature, TableStorage, UnknownVariant, VariantKind};
 pub use options::{ExportOptions, OpenGraph};
 pub use progress::{Progress, Watch};
 pub use proof::{BrokenProof, Evidence, WorstWindow};

@@ -6,8 +6,9 @@ use layoutlm_core::bundle::Limits;
 use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
 
 use crate::error::ExportError;
-use crate::graph::VariantKind;
+use crate::graph::{Signature, TableStorage, VariantKind};
 use crate::proof::Evidence;
+use crate::write::EXTERNAL_ABOVE;
 
 /// Opens a graph with some ONNX engine; the exporter knows none itself.
 pub type OpenGraph<'a> = dyn Fn(&Path, VariantKind) -> Result<Box<dyn TokenClassifier>, ClassifierError> + 'a;
@@ -25,6 +26,16 @@ pub struct ExportOptions {
     pub exact_limits: Limits,
     /// Limits of `int8`.
     pub int8_limits: Limits,
+    /// What `fused` and `int8` are fed; fp32 always takes padded batches.
+    pub signature: Signature,
+    /// How the embedding tables of int8 are stored.
+    pub tables: TableStorage,
+    /// Whether int8 moves outlier channels of activations into the weights.
+    pub smoothing: bool,
+    /// Whether int8 may leave products in float where its limits ask for it.
+    pub fall_back: bool,
+    /// Largest graph file, bytes; the weights of a larger one lie beside it as `<file>.data`. Readers stop at 2 GiB.
+    pub external_above: u64,
     /// Threads the engines run with, for the record.
     pub threads: usize,
     /// Revision of the program's sources, where known.
@@ -39,6 +50,11 @@ impl Default for ExportOptions {
             evidence: None,
             exact_limits: Limits::EXACT,
             int8_limits: Limits::INT8,
+            signature: Signature::Unpadded,
+            tables: TableStorage::Half,
+            smoothing: true,
+            fall_back: true,
+            external_above: EXTERNAL_ABOVE,
             threads: 1,
             git_revision: None,
         }

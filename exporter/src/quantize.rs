@@ -13,10 +13,12 @@ pub(crate) fn quantize(value: f32, scale: f32) -> i8 {
     (value / scale).round_ties_even().clamp(-LARGEST, LARGEST) as i8
 }
 
-/// The scale of each row of a `[rows, columns]` array: of each output channel of a linear weight, `[rows]`.
-pub(crate) fn row_scales(array: &Array) -> Vec<f32> {
+/// The scale of each row of a `[rows, columns]` array: of each output channel of a linear weight, `[rows]`. Columns are
+/// multiplied by `factors` first, where there are any.
+pub(crate) fn row_scales(array: &Array, factors: &[f32]) -> Vec<f32> {
     let columns = array.shape.last().copied().unwrap_or(1).max(1);
-    let largest = |row: &[f32]| row.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let factors = || factors.iter().copied().chain(std::iter::repeat(1.0));
+    let largest = |row: &[f32]| row.iter().zip(factors()).fold(0.0f32, |m, (v, f)| m.max((v * f).abs()));
     array.data.chunks(columns).map(|row| (largest(row) / LARGEST).max(SMALLEST_SCALE)).collect()
 }
 
@@ -28,7 +30,8 @@ mod tests {
     fn the_largest_element_of_a_row_maps_to_127_and_every_error_is_within_half_a_step() {
         let data = vec![0.5, -2.0, 1.99, 0.0, 0.0, 0.0];
         let array = Array { shape: vec![2, 3], data: data.clone() };
-        let scales = row_scales(&array);
+        let scales = row_scales(&array, &[]);
+        assert_eq!(row_scales(&array, &[4.0, 0.5, 1.0])[0], 2.0 / 127.0);
         assert_eq!(quantize(-2.0, scales[0]), -127);
         for (i, v) in data.iter().enumerate() {
             let scale = scales[i / 3];

@@ -14,11 +14,10 @@ use layoutlm_core::tokenize::Tokenizer;
 
 use crate::checkpoint::{Loaded, weights_sha256};
 use crate::error::ExportError;
-use crate::export::run_reference;
 use crate::graph::VariantKind;
 use crate::options::OpenGraph;
 use crate::progress::Watch;
-use crate::proof::{Answers, Evidence, Prepared, Subject, certify, replay};
+use crate::proof::{Answers, Evidence, Prepared, Subject, certify, replay, run_reference};
 use crate::write::sha256_file;
 
 /// Options of [`verify`].
@@ -122,7 +121,7 @@ fn reference_answers(
     watch: &Watch<'_>,
 ) -> Result<Answers, ExportError> {
     if let Some(loaded) = find_checkpoint(manifest, options)? {
-        return Ok(run_reference(loaded.config, loaded.weights, encoder, prepared, watch)?.0);
+        return Ok(run_reference(loaded.config, loaded.weights, encoder, prepared, false, watch)?.answers);
     }
     let exact = [VariantKind::Fp32, VariantKind::Fused].map(VariantKind::name);
     let Some(name) = exact.into_iter().find(|n| manifest.variants.contains_key(*n)) else {

@@ -18,7 +18,7 @@ use layoutlm_core::probe;
 use layoutlm_core::tokenize::Tokenizer;
 use layoutlm_core::window::Window;
 use layoutlm_exporter::{
-    Evidence, ExportError, ExportOptions, VariantKind, VerifyOptions, Watch, export, verify,
+    Evidence, ExportError, ExportOptions, Signature, VariantKind, VerifyOptions, Watch, export, verify,
 };
 use layoutlm_trainer::data::{build_vocab, synthesize};
 use layoutlm_trainer::model::{CandleClassifier, LayoutLm};
@@ -261,4 +261,87 @@ fn evidence_without_words_and_a_missing_checkpoint_are_refused_in_one_sentence()
     assert!(error.is_bad_input() && error.to_string().starts_with("empty.jsonl: holds no word"), "{error}");
     let error = run(&folder.path().join("nowhere"), &output, &options, 0.0).unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("nowhere"), "{error}");
+}
+
+#[test]
+fn any_file_changed_by_one_byte_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoint, output) = (checkpoint(folder.path()), folder.path().join("bundle"));
+    run(&checkpoint, &output, &all(), 0.0).unwrap();
+    let stop = AtomicBool::new(false);
+    let open = |_: &Path, _| -> Result<Box<dyn TokenClassifier>, ClassifierError> { unreachable!() };
+    for name in names(&output) {
+        let path = output.join(&name);
+        let whole = fs::read(&path).unwrap();
+        for at in
+            [0, 1, 3, 5, 7, 9].map(|tenths| tenths * whole.len() / 10).into_iter().chain([whole.len() - 1])
+        {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            let error = verify(&output, &VerifyOptions::default(), &open, quiet(&stop)).unwrap_err();
+            assert!(error.is_bad_input() && error.to_string().contains(&name), "{name}, byte {at}: {error}");
+        }
+        fs::write(&path, whole).unwrap();
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_replaced_during_its_export_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoint, output) = (checkpoint(folder.path()), folder.path().join("bundle"));
+    let weights = checkpoint.join("model.safetensors");
+    let stop = AtomicBool::new(false);
+    let replace = |_: &Path, _| {
+        let stand = Stand::open(&checkpoint, 0.0);
+        let mut bytes = fs::read(&weights).unwrap();
+        let last = bytes.len() - 4;
+        bytes[last] ^= 1;
+        fs::write(&weights, bytes).unwrap();
+        Ok(stand)
+    };
+    let variants = vec![VariantKind::Fp32, VariantKind::Int8];
+    let options = ExportOptions { variants, ..ExportOptions::default() };
+    let error = export(&checkpoint, &output, &options, &replace, quiet(&stop)).unwrap_err();
+    assert!(
+        error.is_bad_input() && error.to_string().contains("changed while it was being exported"),
+        "{error}"
+    );
+    assert!(!output.exists());
+}
+
+#[test]
+fn graphs_above_the_size_limit_keep_their_weights_in_a_hashed_file_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoint, output) = (checkpoint(folder.path()), folder.path().join("bundle"));
+    let manifest = run(&checkpoint, &output, &ExportOptions { external_above: 1000, ..all() }, 0.0).unwrap();
+    for graph in ["model.onnx", "model.fused.onnx", "model.int8.onnx"] {
+        let data = format!("{graph}.data");
+        assert_eq!(manifest.files[&data], sha256_hex(&fs::read(output.join(&data)).unwrap()));
+    }
+}
+
+#[test]
+fn the_manifest_says_which_graphs_take_padded_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = checkpoint(folder.path());
+    let padding = |name: &str, signature| {
+        let options = ExportOptions { signature, ..all() };
+        let manifest = run(&checkpoint, &folder.path().join(name), &options, 0.0).unwrap();
+        ["fp32", "fused", "int8"].map(|v| manifest.variants[v].padding)
+    };
+    assert_eq!(padding("a", Signature::Unpadded), [true, false, false]);
+    assert_eq!(padding("b", Signature::Padded), [true, true, true]);
+}
+
+#[test]
+fn receipts_that_only_call_themselves_the_probe_never_get_into_the_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoint, output) = (checkpoint(folder.path()), folder.path().join("bundle"));
+    let evidence = Some(Evidence { name: "probe".into(), receipts: synthesize(99, 1, 1) });
+    run(&checkpoint, &output, &ExportOptions { evidence, ..ExportOptions::default() }, 0.0).unwrap();
+    let probe = |at: &Path| fs::read(at.join("probe.safetensors")).unwrap();
+    let usual = folder.path().join("usual");
+    run(&checkpoint, &usual, &ExportOptions::default(), 0.0).unwrap();
+    assert_eq!(probe(&output), probe(&usual));
 }

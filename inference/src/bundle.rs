@@ -8,15 +8,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use layoutlm_core::bundle::{
-    BundleError, CONFIG_FILE, Certificate, MANIFEST_FILE, Manifest, PROBE_FILE, TOKENIZER_FILE,
+    BundleError, CONFIG_FILE, Certificate, MANIFEST_FILE, Manifest, PROBE_FILE, TOKENIZER_FILE, Variant,
 };
-use layoutlm_core::classifier::TokenClassifier;
 use layoutlm_core::config::ModelConfig;
 use layoutlm_core::encoder::{Encoder, EncoderError};
 use layoutlm_core::tokenize::Tokenizer;
 use sha2::{Digest, Sha256};
 
-use crate::engine::{Engine, EngineError, EngineOptions};
+use crate::engine::{Engine, EngineError, EngineOptions, Model, WindowSession};
 use crate::runtime::Runtime;
 
 /// Key under which a graph's own metadata holds [`Encoding::fingerprint`](layoutlm_core::encoding::Encoding::fingerprint).
@@ -97,10 +96,32 @@ impl Bundle {
     /// # Errors
     /// [`OpenError`] naming the file and what is wrong with it.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        Self::open_some(folder, |_| Ok(Vec::new()))
+    }
+
+    /// The same for whoever will use one variant only (`wanted`, or the bundle's default): the files of the others are
+    /// neither read nor hashed, which is most of the time of opening a bundle.
+    ///
+    /// # Errors
+    /// [`OpenError`] naming the file and what is wrong with it.
+    pub fn open_variant(folder: &Path, wanted: Option<&str>) -> Result<Self, OpenError> {
+        Self::open_some(folder, |manifest| {
+            let (_, used) = pick(folder, manifest, wanted)?;
+            let others = manifest.variants.values().map(|v| &v.file).filter(|file| **file != used.file);
+            Ok(others.flat_map(|file| [file.clone(), format!("{file}.data")]).collect())
+        })
+    }
+
+    /// Opens a bundle but for the files that `unused` names.
+    fn open_some(
+        folder: &Path,
+        unused: impl FnOnce(&Manifest) -> Result<Vec<String>, OpenError>,
+    ) -> Result<Self, OpenError> {
         let wrong = |source: BundleError| OpenError::Bundle { folder: folder.to_path_buf(), source };
         let manifest =
             Manifest::from_json(&read_text(folder, MANIFEST_FILE).map_err(wrong)?).map_err(wrong)?;
-        for name in manifest.files.keys() {
+        let unused = unused(&manifest)?;
+        for name in manifest.files.keys().filter(|name| !unused.contains(name)) {
             let found = hash_file(folder, name).map_err(wrong)?;
             manifest.check_hash(name, &found).map_err(wrong)?;
         }
@@ -143,18 +164,11 @@ impl Bundle {
     /// # Errors
     /// [`OpenError::Variant`] listing what there is.
     pub fn variant(&self, wanted: Option<&str>) -> Result<(&str, PathBuf, &Certificate), OpenError> {
-        let variants = &self.manifest.variants;
-        let name = wanted.unwrap_or(&self.manifest.default_variant);
-        match variants.get_key_value(name) {
-            Some((name, variant)) => Ok((name, self.folder.join(&variant.file), &variant.certificate)),
-            None => {
-                let held = variants.keys().cloned().collect();
-                Err(OpenError::Variant { folder: self.folder.clone(), wanted: name.to_string(), held })
-            }
-        }
+        let (name, variant) = pick(&self.folder, &self.manifest, wanted)?;
+        Ok((name, self.folder.join(&variant.file), &variant.certificate))
     }
 
-    /// Opens a variant's graph and holds its metadata and classes against the manifest.
+    /// Opens a variant's graph behind the classifier seam; see [`Bundle::sessions`].
     ///
     /// # Errors
     /// [`OpenError`].
@@ -164,18 +178,49 @@ impl Bundle {
         variant: Option<&str>,
         options: EngineOptions,
     ) -> Result<Engine, OpenError> {
-        let (_, model, _) = self.variant(variant)?;
-        let engine = Engine::open(runtime, &model, options)?;
-        let expected = &self.manifest.fingerprint;
-        if let Some(found) = engine.metadata(FINGERPRINT_KEY).filter(|found| found != expected) {
-            return Err(OpenError::Fingerprint { model, expected: expected.clone(), found });
-        }
-        let (expected, found) = (self.manifest.labels.len(), engine.num_labels());
-        if expected != found {
-            return Err(OpenError::Labels { model, expected, found });
-        }
-        Ok(engine)
+        let threads = vec![options.threads; options.sessions.max(1)];
+        Ok(Engine::of(self.sessions(runtime, variant, &threads)?))
     }
+
+    /// Opens a variant's graph once per entry of `threads`, with so many threads, over one copy of its weights, and
+    /// holds its metadata and classes against the manifest.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn sessions(
+        &self,
+        runtime: &Runtime,
+        variant: Option<&str>,
+        threads: &[usize],
+    ) -> Result<Vec<WindowSession>, OpenError> {
+        let (_, path, _) = self.variant(variant)?;
+        let sessions = Model::read(runtime, &path)?.sessions(threads)?;
+        let Some(session) = sessions.first() else { return Ok(sessions) };
+        let expected = &self.manifest.fingerprint;
+        if let Some(found) = session.metadata(FINGERPRINT_KEY).filter(|found| found != expected) {
+            return Err(OpenError::Fingerprint { model: path, expected: expected.clone(), found });
+        }
+        let (expected, found) = (self.manifest.labels.len(), session.num_labels());
+        if expected != found {
+            return Err(OpenError::Labels { model: path, expected, found });
+        }
+        Ok(sessions)
+    }
+}
+
+/// The variant asked for, or the default.
+fn pick<'m>(
+    folder: &Path,
+    manifest: &'m Manifest,
+    wanted: Option<&str>,
+) -> Result<(&'m str, &'m Variant), OpenError> {
+    let name = wanted.unwrap_or(&manifest.default_variant);
+    let found = manifest.variants.get_key_value(name).map(|(name, variant)| (name.as_str(), variant));
+    found.ok_or_else(|| OpenError::Variant {
+        folder: folder.to_path_buf(),
+        wanted: name.to_string(),
+        held: manifest.variants.keys().cloned().collect(),
+    })
 }
 
 fn file_error(name: &str, reason: impl ToString) -> BundleError {

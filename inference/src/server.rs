@@ -1,18 +1,19 @@
-//! The server's life: listen, load and prove the bundle, serve, drain, stop.
+//! The server's life: listen, load and prove the bundle, serve, change bundles, drain, stop.
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::accept::{ConnectionLimits, accept};
 use crate::config::ServerConfig;
-use crate::http::{App, router};
-use crate::service::{Service, StartError};
+use crate::http::{App, AppError, router};
+use crate::reload::{Event, Loader};
+use crate::service::StartError;
 
 /// Why the server stopped, other than being told to.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The configuration names something unusable.
+    #[error(transparent)]
+    Config(#[from] AppError),
     /// The bundle did not come into service.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -34,131 +38,109 @@ pub enum ServeError {
     Io(std::io::Error),
 }
 
-/// Serves until `shutdown` completes, then drains. The address is bound before anything is loaded: until the probe has
-/// replayed well, `/health/live` answers 200 and everything else 503.
+/// What the outside tells a running server.
+pub struct Signals {
+    shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    reload: mpsc::Receiver<()>,
+}
+
+impl Signals {
+    /// Stops when `shutdown` completes; is never told to reload.
+    pub fn only(shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { shutdown: Box::pin(shutdown), reload: mpsc::channel(1).1 }
+    }
+
+    /// SIGTERM and SIGINT stop, SIGHUP reloads. Call it inside the runtime.
+    pub fn of_the_system() -> Self {
+        Self { shutdown: Box::pin(shutdown_signal()), reload: hangups() }
+    }
+}
+
+impl std::fmt::Debug for Signals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signals").finish_non_exhaustive()
+    }
+}
+
+/// Serves until `shutdown` completes, then drains; see [`serve_with`].
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(
+    config: ServerConfig,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    on_ready: impl FnOnce(SocketAddr) + Send,
+) -> Result<(), ServeError> {
+    serve_with(config, OpenApiRouter::new(), Signals::only(shutdown), on_ready).await
+}
+
+/// Serves, with routes of the caller's own beside the server's. The address is bound before anything is loaded: until
+/// the probe has replayed well, `/health/live` answers 200 and everything that needs the model 503.
 ///
 /// `on_ready` is called once, with the bound address, when the bundle is in service.
 ///
 /// # Errors
-/// [`ServeError`]. A bundle that can't be served ends the server.
-pub async fn serve(
-    config: ServerConfig,
-    shutdown: impl Future<Output = ()> + Send,
-    on_ready: impl FnOnce(SocketAddr) + Send,
-) -> Result<(), ServeError> {
-    serve_with(config, OpenApiRouter::new(), shutdown, on_ready).await
-}
-
-/// The same with routes of the caller's own beside the server's.
-///
-/// # Errors
-/// As [`serve`].
+/// [`ServeError`]. A first bundle that can't be served ends the server; a later one changes nothing.
 pub async fn serve_with(
     config: ServerConfig,
     routes: OpenApiRouter<Arc<App>>,
-    shutdown: impl Future<Output = ()> + Send,
+    mut signals: Signals,
     on_ready: impl FnOnce(SocketAddr) + Send,
 ) -> Result<(), ServeError> {
     let wanted = SocketAddr::new(config.host, config.port);
     let listen_error = |source| ServeError::Listen { address: wanted, source };
+    let app = App::new(&config)?;
     let listener = TcpListener::bind(wanted).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     tracing::info!(%address, "listening");
-    let app = App::new(&config);
+    let limits =
+        ConnectionLimits { connections: config.max_connections as usize, headers: config.header_timeout() };
     let (stop, stopped) = watch::channel(false);
-    let mut serving = tokio::spawn(accept(listener, router(app.clone(), routes), stopped));
-    let mut loading = Some(load(config.clone()));
+    let mut serving = tokio::spawn(accept(listener, router(app.clone(), routes), limits, stopped));
+    let outcome = run(&config, &app, &mut signals, &mut serving, address, on_ready).await;
+    app.drain();
+    tracing::info!(in_hand = app.in_hand(), "draining");
+    let _ = stop.send(true);
+    if tokio::time::timeout(config.drain(), &mut serving).await.is_err() {
+        let in_hand = app.in_hand();
+        tracing::warn!(in_hand, "requests were still in hand when the time to drain was over");
+        serving.abort();
+    }
+    if let Some(service) = app.retire() {
+        // Stops the workers where that holds nobody up.
+        let _ = tokio::task::spawn_blocking(move || drop(service)).await;
+    }
+    tracing::info!("stopped");
+    outcome
+}
+
+/// Serves until told to stop or unable to go on.
+async fn run(
+    config: &ServerConfig,
+    app: &Arc<App>,
+    signals: &mut Signals,
+    serving: &mut tokio::task::JoinHandle<()>,
+    address: SocketAddr,
+    on_ready: impl FnOnce(SocketAddr) + Send,
+) -> Result<(), ServeError> {
+    let mut loader = Loader::new(config.clone(), app.clone());
+    loader.load_first()?;
     let mut on_ready = Some(on_ready);
-    tokio::pin!(shutdown);
-    let outcome = loop {
+    loop {
         tokio::select! {
-            () = &mut shutdown => break Ok(()),
-            ended = &mut serving => return ended.unwrap_or_else(|e| Err(std::io::Error::other(e))).map_err(ServeError::Io),
-            loaded = finished(&mut loading) => match loaded {
-                Err(error) => break Err(ServeError::Start(error)),
-                Ok(service) => {
-                    announce(&service);
-                    app.install(service);
+            () = &mut signals.shutdown => return Ok(()),
+            _ = &mut *serving => return Err(ServeError::Io(std::io::Error::other("connections are no longer accepted"))),
+            Some(()) = signals.reload.recv() => loader.told_to_reload(),
+            event = loader.next() => match event {
+                Event::TimeToLook => loader.look(),
+                Event::Loaded(loaded) => {
+                    loader.settle(*loaded)?;
                     if let Some(tell) = on_ready.take() {
                         tell(address);
                     }
                 }
             },
         }
-    };
-    app.drain();
-    tracing::info!(in_hand = app.in_hand(), "draining");
-    let _ = stop.send(true);
-    if tokio::time::timeout(config.drain(), &mut serving).await.is_err() {
-        tracing::warn!(
-            in_hand = app.in_hand(),
-            "requests were still in hand when the time to drain was over"
-        );
-        serving.abort();
-    }
-    retire(&app).await;
-    tracing::info!("stopped");
-    outcome
-}
-
-async fn accept(
-    listener: TcpListener,
-    router: Router,
-    mut stopped: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    // Answers are written in one piece; waiting for more would only cost time.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let told_to_stop = async move {
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
-    axum::serve(listener, router).with_graceful_shutdown(told_to_stop).await
-}
-
-/// Loads on a thread of its own: the runtime would wait for a blocking task even when told to stop.
-fn load(config: ServerConfig) -> oneshot::Receiver<Result<Service, StartError>> {
-    let (tell, told) = oneshot::channel();
-    let loading = std::thread::Builder::new().name("loading".into()).spawn(move || {
-        let _ = tell.send(Service::start(&config));
-    });
-    if let Err(error) = loading {
-        tracing::error!(%error, "no thread to load the bundle on");
-    }
-    told
-}
-
-/// What loading came to; never, once it was told.
-async fn finished(
-    loading: &mut Option<oneshot::Receiver<Result<Service, StartError>>>,
-) -> Result<Service, StartError> {
-    let Some(receiver) = loading else { return std::future::pending().await };
-    let loaded = receiver.await;
-    *loading = None;
-    loaded.unwrap_or_else(|_| Err(StartError::Threads(std::io::Error::other("loading the bundle panicked"))))
-}
-
-fn announce(service: &Service) {
-    let manifest = service.bundle().manifest();
-    let replayed = service.replayed();
-    tracing::info!(
-        bundle = %service.bundle().folder().display(),
-        variant = service.variant(),
-        job = manifest.source.job_name.as_deref(),
-        fingerprint = manifest.fingerprint,
-        onnxruntime = service.runtime_version(),
-        workers = service.workers(),
-        probe_windows = replayed.windows,
-        max_abs_logit_diff = replayed.max_abs_logit_diff,
-        loaded_in_ms = service.loaded_in().as_millis() as u64,
-        "ready"
-    );
-}
-
-/// Stops the workers where that holds nobody up.
-async fn retire(app: &App) {
-    if let Some(service) = app.retire() {
-        let _ = tokio::task::spawn_blocking(move || drop(service)).await;
     }
 }
 
@@ -177,4 +159,22 @@ pub async fn shutdown_signal() {
             std::future::pending().await
         }
     }
+}
+
+/// One message per SIGHUP.
+fn hangups() -> mpsc::Receiver<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (tell, told) = mpsc::channel(1);
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    // One reload answers any number of signals that came before it.
+                    let _ = tell.try_send(());
+                }
+            });
+        }
+        Err(error) => tracing::error!(%error, "SIGHUP can't be received; bundles are not reloaded by it"),
+    }
+    told
 }

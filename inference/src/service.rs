@@ -1,8 +1,10 @@
 //! A bundle in service: checked, proved on this machine, its workers running.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use layoutlm_core::classifier::TokenClassifier;
 use layoutlm_core::encoder::{EncodedReceipt, Encoder};
 use layoutlm_core::predict::{self, PredictError, ReceiptPrediction};
 use layoutlm_core::probe::Replayed;
@@ -11,7 +13,9 @@ use layoutlm_core::tokenize::TokenizeError;
 
 use crate::bundle::{Bundle, OpenError};
 use crate::config::ServerConfig;
-use crate::pool::{Done, Pool, PoolError, Run};
+use crate::engine::{Engine, WindowSession, available_cores};
+use crate::metrics::Metrics;
+use crate::pool::{BatchRule, Done, Lanes, Pool, PoolError, QueueLimits, Run};
 use crate::replay::{ReplayError, read_probe, replay};
 use crate::runtime::{Runtime, RuntimeError};
 
@@ -19,6 +23,9 @@ use crate::runtime::{Runtime, RuntimeError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The place that should say where the bundle is can't be read.
+    #[error("{0}")]
+    Source(std::io::Error),
     /// No usable ONNX Runtime.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -48,30 +55,46 @@ pub struct Service {
     runtime_version: String,
     replayed: Replayed,
     pool: Pool,
+    threads: usize,
     loaded_in: Duration,
 }
 
 impl Service {
-    /// Loads, checks, replays and starts. Takes as long as reading the files and opening the sessions does.
+    /// Loads, checks, replays and starts the bundle in `folder`. Takes as long as reading the files and opening the
+    /// sessions does.
     ///
     /// # Errors
     /// [`StartError`], a sentence that names the file and the way out.
-    pub fn start(config: &ServerConfig) -> Result<Self, StartError> {
+    pub fn start(config: &ServerConfig, folder: &Path, metrics: &Arc<Metrics>) -> Result<Self, StartError> {
         let begun = Instant::now();
         let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-        let bundle = Bundle::open(&config.bundle)?;
         let wanted = config.variant.as_deref();
-        let engine = bundle.engine(&runtime, wanted, config.engine_options())?;
+        let bundle = Bundle::open_variant(folder, wanted)?;
         let (variant, _, certificate) = bundle.variant(wanted)?;
+        let (workers, threads) = sizes(config);
+        // The last session, if there is one for all threads, is the wide one.
+        let all = std::iter::repeat_n(1, workers).chain((threads > 1).then_some(threads));
+        let mut sessions = bundle.sessions(&runtime, wanted, &all.collect::<Vec<_>>())?;
+        let padding = sessions.first().is_some_and(WindowSession::takes_padding);
         let probe = read_probe(&bundle.probe_path(), bundle.manifest().labels.len())?;
-        let replayed = replay(&probe, &engine, &certificate.limits)?;
-        let runs = engine.into_sessions().into_iter().map(|mut session| {
-            let run: Run = Box::new(move |window| session.run(window));
-            run
-        });
-        let pool = Pool::start(runs.collect(), config.max_queue as usize).map_err(StartError::Threads)?;
-        let (variant, loaded_in) = (variant.to_string(), begun.elapsed());
-        Ok(Self { variant, runtime_version: runtime.version(), replayed, pool, loaded_in, bundle })
+        let wide = (threads > 1).then(|| sessions.pop()).flatten();
+        let (single, wide) = (Engine::of(sessions), Engine::of(wide.into_iter().collect()));
+        let replayed = replay(&probe, &single, &certificate.limits)?;
+        if wide.num_labels() > 0 {
+            // The graph has proved itself; this is to see that it does with several threads too, and to warm them up.
+            let first = probe.get(..1).unwrap_or_default();
+            replay(first, &wide, &certificate.limits)?;
+        }
+        let lanes = Lanes {
+            single: single.into_sessions().into_iter().map(run_of).collect(),
+            wide: wide.into_sessions().pop().map(run_of),
+        };
+        let rule = if scales_over_the_batch(variant) { BatchRule::ALONE } else { config.batch_rule(padding) };
+        // Room for reading and writing, and for a guess that was too hopeful.
+        let limits = QueueLimits { windows: config.max_queue as usize, time: config.timeout().mul_f64(0.8) };
+        let pool = Pool::start(lanes, rule, limits, metrics.clone()).map_err(StartError::Threads)?;
+        let (variant, loaded_in, runtime_version) = (variant.to_string(), begun.elapsed(), runtime.version());
+        Ok(Self { variant, runtime_version, replayed, pool, threads, loaded_in, bundle })
     }
 
     /// The checked bundle.
@@ -114,6 +137,11 @@ impl Service {
         self.pool.workers()
     }
 
+    /// Threads for a window that has no company.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// Encodes receipts; blocks for as long as the tokenizer takes.
     ///
     /// # Errors
@@ -148,4 +176,19 @@ impl Service {
             .map(|((receipt, encoded), logits)| predict::label(self.encoder(), encoded, receipt, logits))
             .collect()
     }
+}
+
+/// Workers, and threads for a lone window.
+fn sizes(config: &ServerConfig) -> (usize, usize) {
+    let or_cores = |n: Option<u16>| n.map_or_else(available_cores, usize::from);
+    (or_cores(config.workers), or_cores(config.threads))
+}
+
+/// Dynamically quantised graphs scale activations over the whole batch, so that answers depend on the company.
+fn scales_over_the_batch(variant: &str) -> bool {
+    variant.contains("int8")
+}
+
+fn run_of(mut session: WindowSession) -> Run {
+    Box::new(move |windows| session.run_batch(windows))
 }

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use layoutlm_core::bundle::{Certificate, Limits, Manifest};
+use layoutlm_core::bundle::{Certificate, LayerProduct, Limits, Manifest, Quantization};
 use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
 use layoutlm_core::receipt::Receipt;
 use layoutlm_exporter::{
-    Evidence, ExportError, ExportOptions, Progress, UnknownVariant, VariantKind, Watch, export,
+    Evidence, ExportError, ExportOptions, Progress, Signature, TableStorage, UnknownVariant, VariantKind,
+    Watch, export,
 };
 use layoutlm_inference::{Engine, EngineOptions, Runtime};
 
@@ -16,6 +17,9 @@ use super::model::EngineArgs;
 use super::receipts::read;
 use crate::exit::{Interrupted, not_proven, usage};
 use crate::{interrupt, progress};
+
+/// Rows of the sensitivity table that are shown; the manifest holds all.
+const SENSITIVITIES_SHOWN: usize = 12;
 
 /// Flags of `export`.
 #[derive(Debug, clap::Args)]
@@ -47,8 +51,32 @@ pub struct Args {
     /// Largest loss of F1 by int8.
     #[arg(long, default_value_t = Limits::INT8.max_f1_drop)]
     max_f1_drop: f64,
+    /// Keep attention_mask and token_type_ids in fused and int8 graphs, for programs that run them on padded batches.
+    #[arg(long)]
+    padding: bool,
+    /// How int8 stores embedding tables: float, half, int8.
+    #[arg(long, default_value = "half", value_parser = tables)]
+    tables: TableStorage,
+    /// Leave outlier channels of activations where they are when quantising.
+    #[arg(long)]
+    no_smoothing: bool,
+    /// Refuse int8 beyond its limits, rather than leave the products that cost most in float.
+    #[arg(long)]
+    all_int8: bool,
+    /// Put weights beside the graphs, as is done anyway above 2 GiB; ONNX Runtime then maps them instead of copying.
+    #[arg(long)]
+    external_data: bool,
     #[command(flatten)]
     engine: EngineArgs,
+}
+
+fn tables(name: &str) -> Result<TableStorage, String> {
+    match name {
+        "float" => Ok(TableStorage::Float),
+        "half" => Ok(TableStorage::Half),
+        "int8" => Ok(TableStorage::Int8),
+        _ => Err("expected float, half or int8".into()),
+    }
 }
 
 fn variant(name: &str) -> Result<VariantKind, UnknownVariant> {
@@ -67,8 +95,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             return Err(usage(anyhow::anyhow!("{flag} {value}: must be a number, at least 0")));
         }
     }
+    args.engine.limit_threads()?;
     let evidence = args.data.as_deref().map(|data| evidence(data, &args.split)).transpose()?;
-    let options = ExportOptions {
+    let mut options = ExportOptions {
         variants: args.variants,
         default_variant: args.default_variant,
         evidence,
@@ -78,9 +107,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             max_f1_drop: args.max_f1_drop,
             ..Limits::INT8
         },
+        signature: if args.padding { Signature::Padded } else { Signature::Unpadded },
+        tables: args.tables,
+        smoothing: !args.no_smoothing,
+        fall_back: !args.all_int8,
         threads: args.engine.threads(),
         git_revision: option_env!("LAYOUTLM_GIT_REVISION").map(String::from),
+        ..ExportOptions::default()
     };
+    if args.external_data {
+        options.external_above = 0;
+    }
     let manifest = write_bundle(&args.checkpoint, &args.output, &options, &args.engine)?;
     show(&manifest);
     println!("{}", args.output.display());
@@ -123,7 +160,10 @@ pub fn opener(
     runtime: &Runtime,
     threads: usize,
 ) -> impl Fn(&Path, VariantKind) -> Result<Box<dyn TokenClassifier>, ClassifierError> + '_ {
-    move |file, _| Ok(Box::new(Engine::open(runtime, file, EngineOptions { sessions: 1, threads })?))
+    move |file, _| {
+        crate::allocator::trim();
+        Ok(Box::new(Engine::open(runtime, file, EngineOptions { sessions: 1, threads })?))
+    }
 }
 
 /// Runs exporter work under a progress bar and sorts its errors into exit codes.
@@ -135,7 +175,11 @@ pub fn watched<T>(
     let report = |step: Progress<'_>| {
         let bar = bar.borrow_mut();
         match step {
-            Progress::Writing(what) => bar.set_message(format!("writing {what}")),
+            Progress::Writing(what) => {
+                // What the model before this one had; C++ keeps it otherwise.
+                crate::allocator::trim();
+                bar.set_message(format!("writing {what}"));
+            }
             Progress::Windows { model, done, total } => {
                 bar.set_message(model.to_string());
                 bar.set_length(total as u64);
@@ -164,6 +208,9 @@ fn show(manifest: &Manifest) {
     eprintln!("fingerprint {}", manifest.fingerprint);
     for (name, variant) in &manifest.variants {
         show_certificate(name, &variant.certificate);
+        if let Some(quantization) = &variant.quantization {
+            show_quantization(name, quantization, &variant.certificate);
+        }
     }
 }
 
@@ -174,13 +221,47 @@ pub fn show_certificate(name: &str, c: &Certificate) {
         _ => String::new(),
     };
     eprintln!(
-        "{name}: {} windows, {} words of {}: max |Δlogit| {:.2e}, mean {:.2e}, {} label flips{f1}",
-        c.windows, c.words, c.data, c.max_abs_logit_diff, c.mean_abs_logit_diff, c.label_flips
+        "{name}: {} windows, {} words of {}: max |Δlogit| {:.2e}, mean {:.2e}, {} label flips ({:.1} \
+         per 10,000 words){f1}",
+        c.windows,
+        c.words,
+        c.data,
+        c.max_abs_logit_diff,
+        c.mean_abs_logit_diff,
+        c.label_flips,
+        c.flips_per_10k_words
     );
     if let Some(l) = &c.latency_ms {
         eprintln!(
             "{name}: {:.2} ms a window (candle {:.2}), {} threads, {}",
             l.variant, l.reference, l.threads, l.cpu
         );
+    }
+}
+
+/// How int8 came about, for people.
+fn show_quantization(name: &str, q: &Quantization, c: &Certificate) {
+    let list = |products: &[LayerProduct]| {
+        let names = products.iter().map(|p| format!("{}.{}", p.layer, p.product));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    if !q.smoothed.is_empty() {
+        eprintln!("{name}: outliers moved into the weights of {}", list(&q.smoothed));
+    }
+    let Some(all) = &q.all_int8 else { return };
+    let now = c.latency_ms.as_ref().map_or(0.0, |l| l.variant);
+    eprintln!(
+        "{name}: with every product in int8 {}; left in float: {} ({:.2} ms a window instead of {:.2})",
+        all.reason,
+        list(&q.float),
+        now,
+        all.latency_ms
+    );
+    eprintln!(
+        "{name}: mean |Δlogit| of each in int8 alone (of all together {:.2e}):",
+        all.mean_abs_logit_diff
+    );
+    for s in q.sensitivity.iter().take(SENSITIVITIES_SHOWN) {
+        eprintln!("{name}:   {}.{}: {:.2e}", s.product.layer, s.product.product, s.mean_abs_logit_diff);
     }
 }

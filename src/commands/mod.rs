@@ -1,6 +1,6 @@
 //! One file per command.
 
-mod data;
+pub mod data;
 mod encode;
 mod evaluate;
 mod export;
@@ -10,10 +10,13 @@ mod quickstart;
 mod receipts;
 mod runs;
 mod serve;
+mod sweep;
 mod train;
 mod verify;
 
 use clap::Subcommand;
+
+pub use train::Args as TrainArgs;
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
@@ -38,8 +41,33 @@ pub enum Command {
     /// Look at past runs.
     #[command(subcommand)]
     Runs(runs::Command),
+    /// Train several runs over varied flags and compare them.
+    Sweep(sweep::Args),
     /// Serve a bundle over HTTP.
     Serve(serve::Args),
+}
+
+/// What becomes of freed memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// It is kept for the same again, as in training.
+    Keep,
+    /// It is given back at once, as one large model makes room for the next.
+    GiveBack,
+    /// As the allocator does by itself.
+    AsUsual,
+}
+
+impl Command {
+    /// What suits the command.
+    pub fn memory(&self) -> Memory {
+        match self {
+            Self::Quickstart(_) | Self::Train(_) | Self::Evaluate(_) | Self::Sweep(_) => Memory::Keep,
+            Self::Data(data::Command::Audit(_)) => Memory::Keep,
+            Self::Export(_) | Self::Verify(_) => Memory::GiveBack,
+            _ => Memory::AsUsual,
+        }
+    }
 }
 
 /// Runs one command to its end.
@@ -54,6 +82,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Encode(args) => encode::run(args),
         Command::Data(command) => data::run(command),
         Command::Runs(command) => runs::run(command),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Serve(args) => serve::run(args),
     }
 }

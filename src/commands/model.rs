@@ -32,6 +32,13 @@ impl EngineArgs {
         self.threads.map_or_else(all, usize::from)
     }
 
+    /// Gives the candle model as many threads as the engine, so that both sides of a comparison have the same. To be
+    /// called before the first model runs.
+    pub fn limit_threads(&self) -> anyhow::Result<()> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        Ok(rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?)
+    }
+
     /// One single-threaded session per thread: the fastest way through many windows.
     pub fn options(&self) -> EngineOptions {
         EngineOptions { sessions: self.threads(), threads: 1 }
@@ -49,6 +56,8 @@ pub struct Model {
     pub encoder: Encoder,
     /// What runs it.
     pub classifier: Box<dyn TokenClassifier>,
+    /// Tells it from every other model: answers of two models with one identity are the same.
+    pub identity: String,
 }
 
 impl Model {
@@ -57,11 +66,16 @@ impl Model {
         if is_bundle(path) {
             let bundle = Bundle::open(path).map_err(usage)?;
             let engine: Engine = bundle.engine(&args.runtime()?, args.variant.as_deref(), args.options())?;
-            return Ok(Self { encoder: bundle.encoder().clone(), classifier: Box::new(engine) });
+            let (name, _, _) = bundle.variant(args.variant.as_deref())?;
+            let identity = format!("{name} {}", bundle_identity(&bundle, name));
+            return Ok(Self { encoder: bundle.encoder().clone(), classifier: Box::new(engine), identity });
         }
         let folder = model_folder::resolve(path).map_err(usage)?;
         let encoder = model_folder::read_encoder(&folder).map_err(usage)?;
-        Ok(Self { encoder, classifier: Box::new(CandleClassifier::open(&folder).map_err(usage)?) })
+        let classifier = Box::new(CandleClassifier::open(&folder).map_err(usage)?);
+        let identity =
+            format!("checkpoint {} {}", encoder.encoding().fingerprint(), weights_identity(&folder));
+        Ok(Self { encoder, classifier, identity })
     }
 
     /// Opens only the encoding and tokenizer.
@@ -74,6 +88,24 @@ impl Model {
     }
 }
 
-fn is_bundle(path: &Path) -> bool {
+/// Encoding and graph.
+fn bundle_identity(bundle: &Bundle, variant: &str) -> String {
+    let manifest = bundle.manifest();
+    let graph = manifest.variants.get(variant).and_then(|v| manifest.files.get(&v.file));
+    format!("{} {}", manifest.fingerprint, graph.map_or("", String::as_str))
+}
+
+/// Size and time of a checkpoint's weights: hashing them would take as long as reading them.
+fn weights_identity(folder: &Path) -> String {
+    let entry = |name: &str| std::fs::metadata(folder.join(name)).ok();
+    let Some(file) = entry("model.safetensors").or_else(|| entry("pytorch_model.bin")) else {
+        return String::new();
+    };
+    let written = file.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    format!("{} {}", file.len(), written.unwrap_or_default().as_nanos())
+}
+
+/// Whether a folder is a bundle.
+pub fn is_bundle(path: &Path) -> bool {
     path.join(MANIFEST_FILE).is_file()
 }

@@ -1,14 +1,23 @@
-//! `predict`: labels for a file of receipts.
+//! `predict`: labels for a file of receipts, however many.
 
-use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+mod input;
+mod part;
 
-use layoutlm_core::predict::predict;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use layoutlm_core::predict::ReceiptPrediction;
+use layoutlm_core::receipt::Receipt;
+use layoutlm_inference::offline::{OfflineError, label_all};
 
 use super::model::{EngineArgs, Model};
 use super::receipts::{JsonLines, read};
 use crate::exit::Interrupted;
 use crate::{interrupt, progress};
+use input::Input;
+use part::{MadeWith, Part};
 
 /// Flags of `predict`.
 #[derive(Debug, clap::Args)]
@@ -19,12 +28,15 @@ pub struct Args {
     /// Receipts, one JSON object per line; `-` is stdin.
     #[arg(long)]
     input: PathBuf,
-    /// Labels, one JSON object per receipt; stdout by default.
+    /// Labels, one JSON object per receipt; stdout by default. Stopped or killed, the same command goes on where it was.
     #[arg(long)]
     output: Option<PathBuf>,
     /// Add the probability of every class to every word.
     #[arg(long)]
     probabilities: bool,
+    /// Add products with quantity, unit price and total, and whether they add up.
+    #[arg(long)]
+    line_items: bool,
     /// Count lines that can't be read and go on.
     #[arg(long)]
     skip_bad_lines: bool,
@@ -35,24 +47,119 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let stop = interrupt::flag()?;
-    let receipts = read(&args.input, args.skip_bad_lines)?;
-    let model = Model::open(&args.model, &args.engine)?;
-    let mut out = JsonLines::create(args.output.as_deref())?;
-    let bar = progress::bar(receipts.len() as u64, "receipts");
-    for (done, receipt) in receipts.iter().enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            out.finish()?;
-            return Err(
-                Interrupted(format!("interrupted after {done} of {} receipts", receipts.len())).into()
-            );
+    let is_file = |path: &&Path| path.as_os_str() != "-";
+    match (is_file(&args.input.as_path()), args.output.as_deref().filter(is_file)) {
+        (true, Some(output)) => to_part(&args, output, &stop),
+        (true, None) => {
+            let input = Input::check(&args.input, args.skip_bad_lines)?;
+            let job = Job::new(&args, &stop, input.keys().len(), 0)?;
+            to_lines(&job, input.receipts(0)?, None)
         }
-        let mut prediction = predict(&model.encoder, model.classifier.as_ref(), receipt)?;
-        if !args.probabilities {
-            prediction.words.iter_mut().for_each(|w| w.probabilities = None);
+        (false, output) => {
+            let receipts = read(&args.input, args.skip_bad_lines)?;
+            let job = Job::new(&args, &stop, receipts.len(), 0)?;
+            to_lines(&job, receipts.into_iter().map(Ok), output)
         }
-        out.push(&prediction)?;
-        bar.inc(1);
     }
-    bar.finish_and_clear();
+}
+
+/// From a file to a file: resumable.
+fn to_part(args: &Args, output: &Path, stop: &AtomicBool) -> anyhow::Result<()> {
+    let input = Input::check(&args.input, args.skip_bad_lines)?;
+    let total = input.keys().len();
+    let mut job = Job::new(args, stop, total, 0)?;
+    let made_with = MadeWith {
+        model: job.model.identity.clone(),
+        probabilities: args.probabilities,
+        line_items: args.line_items,
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let (mut part, done) = Part::open(output, &made_with, input.keys())?;
+    job.go_on_after(done);
+    let finished = job.label(input.receipts(done)?, |prediction| part.push(prediction));
+    part.keep()?;
+    job.report(finished?)?;
+    part.finish()
+}
+
+/// Anything else: a file is there when it is whole, stdout gets lines as they come.
+fn to_lines(
+    job: &Job<'_>,
+    receipts: impl Iterator<Item = anyhow::Result<Receipt>> + Send,
+    output: Option<&Path>,
+) -> anyhow::Result<()> {
+    let mut out = JsonLines::create(output)?;
+    let finished = job.label(receipts, |prediction| out.push(prediction))?;
+    if !finished {
+        out.flush()?;
+    }
+    job.report(finished)?;
     out.finish()
+}
+
+/// What labels, and how far it has come.
+struct Job<'a> {
+    args: &'a Args,
+    stop: &'a AtomicBool,
+    model: Model,
+    bar: ProgressBar,
+    /// Receipts labelled by an earlier run.
+    before: usize,
+    begun: Instant,
+}
+
+impl<'a> Job<'a> {
+    fn new(args: &'a Args, stop: &'a AtomicBool, total: usize, before: usize) -> anyhow::Result<Self> {
+        let model = Model::open(&args.model, &args.engine)?;
+        let bar = progress::bar(total as u64, "receipts");
+        Ok(Self { args, stop, model, bar, before, begun: Instant::now() })
+    }
+
+    fn go_on_after(&mut self, done: usize) {
+        if done > 0 {
+            eprintln!("{done} receipts are labelled already");
+        }
+        self.before = done;
+        self.bar.set_position(done as u64);
+        self.bar.reset_eta();
+        self.begun = Instant::now();
+    }
+
+    /// Labels receipts in order; false when told to stop.
+    fn label(
+        &self,
+        receipts: impl Iterator<Item = anyhow::Result<Receipt>> + Send,
+        mut push: impl FnMut(&ReceiptPrediction) -> anyhow::Result<()>,
+    ) -> anyhow::Result<bool> {
+        let sink = |receipt: &Receipt, mut prediction: ReceiptPrediction| {
+            if !self.args.probabilities {
+                prediction.words.iter_mut().for_each(|w| w.probabilities = None);
+            }
+            if self.args.line_items {
+                prediction.itemize(receipt);
+            }
+            push(&prediction)?;
+            self.bar.inc(1);
+            Ok(())
+        };
+        let Model { encoder, classifier, .. } = &self.model;
+        label_all(encoder, classifier.as_ref(), receipts, sink, self.stop).map_err(|error| match error {
+            OfflineError::Outside(error) => error,
+            OfflineError::Predict(error) => error.into(),
+            other => anyhow::anyhow!("{other}"),
+        })
+    }
+
+    /// Says how it went; an error when it was told to stop.
+    fn report(&self, finished: bool) -> anyhow::Result<()> {
+        let (all, seconds) = (self.bar.position(), self.begun.elapsed().as_secs_f64());
+        self.bar.finish_and_clear();
+        if !finished {
+            let total = self.bar.length().unwrap_or(all);
+            return Err(Interrupted(format!("interrupted after {all} of {total} receipts")).into());
+        }
+        let here = all.saturating_sub(self.before as u64) as f64;
+        eprintln!("{here} receipts in {seconds:.1} s ({:.1} per second)", here / seconds.max(1e-9));
+        Ok(())
+    }
 }

@@ -72,6 +72,15 @@ impl JsonLines {
         Ok(())
     }
 
+    /// Brings lines on stdout to whoever reads them.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::File { writer, .. } => writer.flush()?,
+            Self::Stdout(writer) => writer.flush()?,
+        }
+        Ok(())
+    }
+
     /// Flushes, syncs and renames.
     pub fn finish(self) -> anyhow::Result<()> {
         match self {

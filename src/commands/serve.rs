@@ -1,7 +1,8 @@
 //! `serve`: the HTTP server, the same as `layoutlm-server`.
 
 use layoutlm_inference::ServerConfig;
-use layoutlm_inference::server::{serve, shutdown_signal};
+use layoutlm_inference::server::{Signals, serve_with};
+use utoipa_axum::router::OpenApiRouter;
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -14,5 +15,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ready = |address| eprintln!("ready: http://{address}/");
-    Ok(runtime.block_on(serve(args.config, shutdown_signal(), ready))?)
+    Ok(runtime.block_on(async {
+        serve_with(args.config, OpenApiRouter::new(), Signals::of_the_system(), ready).await
+    })?)
 }

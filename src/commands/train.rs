@@ -20,11 +20,8 @@ pub use args::{Args, DataArgs, EncodingArgs, LabelArgs, StartArgs};
 pub use observer::Console;
 pub use sources::{divide, gather, known_labels};
 
-/// Runs the command.
-pub fn run(args: Args) -> anyhow::Result<()> {
-    let stop = interrupt::flag()?;
-    let engine = engine(&args)?;
-    let cloud = cloud::observer(&args)?;
+/// Reads the data and checks the settings of a run.
+pub fn prepare(args: &Args) -> anyhow::Result<(TrainConfig, TrainData)> {
     let runs = &args.output.output_dir;
     if runs.exists() && !runs.is_dir() {
         return Err(usage(anyhow!("--output-dir {}: is a file; runs need a folder", runs.display())));
@@ -33,6 +30,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let config = args.to_config(&known_labels(&dataset))?;
     config.check().map_err(usage)?;
     let data = divide(dataset, &args.data, &config)?;
+    Ok((config, data))
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let stop = interrupt::flag()?;
+    let engine = engine(&args)?;
+    let cloud = cloud::observer(&args)?;
+    let (config, data) = prepare(&args)?;
     if let Some(uri) = &args.output.resume_from_s3 {
         bring::bring(uri, &config.run_dir())?;
     }

@@ -29,6 +29,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let stop = interrupt::flag()?;
+    args.engine.limit_threads()?;
     let runtime = args.engine.runtime()?;
     let evidence = args.data.as_deref().map(|data| evidence(data, &args.split)).transpose()?;
     let options = VerifyOptions { evidence, checkpoint: args.checkpoint, threads: args.engine.threads() };

@@ -1,11 +1,17 @@
 //! The command line as a user meets it: real processes, real files, exit codes and sentences.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A test fails by panicking.
 
+mod audit;
 mod data;
+mod evaluation;
 mod flags;
 mod inputs;
 mod labels;
+mod predict;
+mod processors;
 mod resume;
+mod runs;
+mod sweep;
 mod training;
 
 use std::path::Path;

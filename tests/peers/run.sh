@@ -24,7 +24,12 @@ echo "== a trained checkpoint in transformers"
 "$cli" export --checkpoint "$work/runs/peer" --output "$work/bundle" --variants fp32 >/dev/null
 "$python" tests/peers/check.py "$work/runs/peer/best" "$work/bundle" "$work/windows.jsonl"
 
-echo "== every variant in onnx.checker and onnxruntime"
-"$cli" export --checkpoint "$shared/goldens/tiny" --output "$work/tiny" --variants fp32,fused,int8 \
-  --max-flip-rate 1 --max-f1-drop 1 >/dev/null
-"$python" tests/peers/check_onnx.py "$work/tiny" --goldens "$shared/goldens/encode"
+for form in "" "--padding" "--external-data"; do
+  echo "== every variant in onnx.checker and onnxruntime ${form:-(as usual)}"
+  "$cli" export --checkpoint "$shared/goldens/tiny" --output "$work/tiny" --variants fp32,fused,int8 \
+    --max-flip-rate 1 --max-f1-drop 1 ${form:+"$form"} >/dev/null
+  "$python" tests/peers/check_onnx.py "$work/tiny" --goldens "$shared/goldens/encode"
+done
+
+echo "== public clients of the server"
+tests/peers/clients.sh "$python" "$work/bundle"

@@ -63,6 +63,11 @@ impl Client {
         Answer::of(self.agent.get(format!("{}{path}", self.base)).call().unwrap())
     }
 
+    /// `GET` from a server that may not be there yet.
+    pub fn try_get(&self, path: &str) -> Option<Answer> {
+        self.agent.get(format!("{}{path}", self.base)).call().ok().map(Answer::of)
+    }
+
     /// `POST` of bytes as JSON.
     pub fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Answer {
         self.post_as(path, "application/json", body)

@@ -3,10 +3,15 @@
 //! Nothing here is trained: the model's weights are fixed pseudo-random numbers, wide enough that labels vary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod browser;
 pub mod bundle;
 pub mod client;
+pub mod docker;
 pub mod emulated;
 pub mod model;
+pub mod page_hand;
+pub mod program;
+pub mod receipt;
 pub mod server;
 
 use std::path::PathBuf;

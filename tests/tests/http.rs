@@ -13,6 +13,7 @@ use layoutlm_core::receipt::Receipt;
 use layoutlm_inference::{Bundle, Engine, EngineOptions, Runtime};
 use layoutlm_tests::bundle::TestBundle;
 use layoutlm_tests::client::Answer;
+use layoutlm_tests::receipt::receipt;
 use layoutlm_tests::server::TestServer;
 use serde_json::{Value, json};
 
@@ -20,17 +21,6 @@ static BUNDLE: LazyLock<TestBundle> = LazyLock::new(TestBundle::small);
 
 fn server() -> TestServer {
     TestServer::start(&BUNDLE.path(), |_| {})
-}
-
-fn receipt(words: usize) -> Value {
-    let texts = ["Total", "12.50", "Market", "2024-03-14", "tax", "thank", "you", "x9"];
-    let words: Vec<Value> = (0..words)
-        .map(|i| {
-            let (x, y) = ((i % 7) * 100, (i / 7) * 12);
-            json!({"line_id": i / 7, "word_id": i % 7, "text": texts[i % texts.len()], "box": [x, y, x + 80, y + 10]})
-        })
-        .collect();
-    json!({"image_id": "r", "receipt_id": 1, "width": 800, "height": 6000, "words": words})
 }
 
 /// What the same bundle answers without any server.
@@ -362,7 +352,7 @@ fn replace(folder: &std::path::Path, name: &str, change: impl FnOnce(&mut Vec<u8
     let manifest = folder.join("manifest.json");
     let mut value: Value = serde_json::from_str(&std::fs::read_to_string(&manifest).unwrap()).unwrap();
     value["files"][name] = json!(layoutlm_core::encoding::sha256_hex(&bytes));
-    std::fs::write(manifest, value.to_string()).unwrap();
+    std::fs::write(manifest, layoutlm_core::bundle::seal(&value.to_string())).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Files that are either whole or not there: written under a temporary name, synced, renamed.
 //!
-//! Says nothing about formats. A crash leaves at most a stray `.tmp` file beside the old content.
+//! Knows no format but indented JSON. A crash leaves at most a stray `.tmp` file beside the old content.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -35,6 +35,17 @@ pub fn write_atomic(
         let mut writer = BufWriter::with_capacity(1 << 20, File::create(temporary)?);
         content(&mut writer)?;
         writer.flush()
+    })
+}
+
+/// Writes a value as indented JSON with a final newline.
+///
+/// # Errors
+/// [`FileError`]; the old file, if any, is then untouched.
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), FileError> {
+    write_atomic(path, |f| {
+        serde_json::to_writer_pretty(&mut *f, value)?;
+        f.write_all(b"\n")
     })
 }
 

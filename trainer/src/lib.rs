@@ -4,6 +4,7 @@
 //! logits and, for training, keeps what [`model::TrainPass::backward`] needs. Gradients land in the model's own
 //! buffers, from which [`optim::AdamW`] steps. Nothing here touches the network or the cloud.
 
+pub mod audit;
 pub mod batching;
 pub mod config;
 pub mod data;
@@ -16,6 +17,9 @@ pub mod model_folder;
 mod ops;
 pub mod optim;
 mod random;
+pub mod report;
 pub mod run;
+pub mod stats;
+pub mod sweep;
 pub mod train;
 pub mod weights;

@@ -3,7 +3,6 @@
 //! What this project writes carries `encoding.json`; for folders of other tools the encoding is made from what
 //! `config.json` says and the defaults. Weights themselves are [`crate::weights`]' business.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use layoutlm_core::config::{ConfigError, ModelConfig};
@@ -13,7 +12,7 @@ use layoutlm_core::label::{LabelError, LabelScheme, LabelSet, Merges};
 use layoutlm_core::tokenize::{TokenizeError, Tokenizer};
 use serde_json::{Value, json};
 
-use crate::files::{FileError, write_atomic};
+use crate::files::{FileError, write_atomic, write_json};
 use crate::weights::CONFIG_FILE;
 
 /// The encoding's file in a checkpoint folder.
@@ -176,18 +175,19 @@ pub fn write_encoder(folder: &Path, encoder: &Encoder) -> Result<(), FileError> 
     });
     write_text(folder, TOKENIZER_FILE, tokenizer.to_json())?;
     write_text(folder, VOCAB_FILE, &tokenizer.vocab_txt())?;
-    write_json(folder, "tokenizer_config.json", &tokenizer_config)?;
-    write_json(folder, "special_tokens_map.json", &special)?;
-    write_json(folder, ENCODING_FILE, &json!(encoder.encoding()))
+    write_json(&folder.join("tokenizer_config.json"), &tokenizer_config)?;
+    write_json(&folder.join("special_tokens_map.json"), &special)?;
+    write_encoding(folder, encoder.encoding())
+}
+
+/// Writes `encoding.json` alone, e.g. after a new temperature was fitted.
+///
+/// # Errors
+/// [`FileError`].
+pub fn write_encoding(folder: &Path, encoding: &Encoding) -> Result<(), FileError> {
+    write_json(&folder.join(ENCODING_FILE), encoding)
 }
 
 fn write_text(folder: &Path, name: &str, text: &str) -> Result<(), FileError> {
     write_atomic(&folder.join(name), |f| f.write_all(text.as_bytes()))
-}
-
-fn write_json(folder: &Path, name: &str, value: &Value) -> Result<(), FileError> {
-    write_atomic(&folder.join(name), |f: &mut dyn Write| {
-        serde_json::to_writer_pretty(&mut *f, value)?;
-        f.write_all(b"\n")
-    })
 }

@@ -50,7 +50,7 @@ fn encode(rules: &ExampleRules, tokenizer: &Tokenizer, receipts: &[Receipt]) -> 
 fn encoding(tokenizer: &Tokenizer, size: usize, max_length: usize) -> Encoding {
     let labels = allowed_labels(&scheme()).unwrap();
     let mut encoding = Encoding::new(tokenizer.sha256().into(), true, labels, scheme());
-    encoding.window = WindowRule { size, stride: size.div_ceil(2), max_length };
+    encoding.window = WindowRule { size, stride: size.div_ceil(2), max_length, ..WindowRule::default() };
     encoding
 }
 
@@ -111,7 +111,7 @@ fn the_item_scope_and_item_windows_hold_items_only() {
     let receipts = synthesize(8, 40, 20);
     let tokenizer = tokenizer(&receipts);
     let mut rules = rules(&encoding(&tokenizer, 200, 512));
-    rules.item_windows = Some(WindowRule { size: 20, stride: 15, max_length: 512 });
+    rules.item_windows = Some(WindowRule { size: 20, stride: 15, ..WindowRule::default() });
     let status = ValidationStatus::Valid;
     let special_token_box = NormalizedBox::ZERO;
     let extra = ExampleEncoder { rules: &rules, tokenizer: &tokenizer, special_token_box, status };

@@ -2,126 +2,22 @@
 //! splits, ratios and run records.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, which may panic
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+mod table;
 
-use layoutlm_core::bbox::Origin;
+use std::collections::BTreeSet;
+
 use layoutlm_core::label::Merges;
-use layoutlm_core::receipt::{Receipt, ValidationStatus, Word};
+use layoutlm_core::receipt::{Receipt, ValidationStatus};
 use layoutlm_core::window::WindowRule;
 use layoutlm_trainer::config::TrainConfig;
 use layoutlm_trainer::data::{
     Dataset, DivisionRules, ExampleRules, Granularity, LabelledReceipt, Loader, PythonRandom, Scope, SplitBy,
     TagCounts, WordExample, divide, downsample, keys_hash, observed_labels, resulting_labels, split_keys,
-    upstream_pages, upstream_rules, upstream_scheme,
+    upstream_rules, upstream_scheme,
 };
 use layoutlm_trainer::run::split_counts;
 use serde_json::{Value, json};
-
-/// The material shared with this repository, or a line that says why a test is passed over.
-fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("LAYOUTLM_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")), PathBuf::from);
-    let path = root.join(path);
-    if !path.exists() {
-        eprintln!("skipped: {} is not there (set LAYOUTLM_SHARED)", path.display());
-        return None;
-    }
-    Some(path)
-}
-
-fn jsonl(path: &PathBuf) -> Vec<Value> {
-    std::fs::read_to_string(path).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
-}
-
-/// Receipts with a VALID label and words, and the VALID labels of each word in order of their names.
-struct Table {
-    receipts: Vec<Receipt>,
-    labels: Vec<Vec<Vec<String>>>,
-}
-
-type WordKey = (String, u32, u32, u32);
-
-impl Table {
-    /// Reads the words and labels among a table's items.
-    fn read(names: &[&str]) -> Option<Self> {
-        let mut words: BTreeMap<(String, u32), Vec<Word>> = BTreeMap::new();
-        let mut labels: BTreeMap<WordKey, BTreeSet<String>> = BTreeMap::new();
-        for name in names {
-            for item in jsonl(&shared(&format!("fixtures/dynamodb/{name}.items.jsonl"))?) {
-                let text = |field: &str| item[field]["S"].as_str().unwrap_or_default().to_string();
-                let key = text("SK");
-                let parts: Vec<&str> = key.split('#').collect();
-                let number = |i: usize| parts[i].parse::<u32>().unwrap();
-                let image = text("PK").trim_start_matches("IMAGE#").to_string();
-                match text("TYPE").as_str() {
-                    "RECEIPT_WORD" => words.entry((image, number(1))).or_default().push(Word {
-                        line_id: number(3),
-                        word_id: number(5),
-                        text: text("text"),
-                        bbox: corners(&item),
-                        label: None,
-                        validation_status: ValidationStatus::Valid,
-                        source_label: None,
-                        entity_id: None,
-                    }),
-                    "RECEIPT_WORD_LABEL" if text("validation_status") == "VALID" => {
-                        let word = (image, number(1), number(3), number(5));
-                        labels.entry(word).or_default().insert(parts[7].to_string());
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Some(Self::join(words, &labels))
-    }
-
-    fn join(words: BTreeMap<(String, u32), Vec<Word>>, labels: &BTreeMap<WordKey, BTreeSet<String>>) -> Self {
-        let labelled: BTreeSet<(&String, u32)> = labels.keys().map(|(image, r, ..)| (image, *r)).collect();
-        let mut table = Self { receipts: Vec::new(), labels: Vec::new() };
-        for ((image_id, receipt_id), mut words) in words {
-            if !labelled.contains(&(&image_id, receipt_id)) {
-                continue;
-            }
-            words.sort_by_key(|w| (w.line_id, w.word_id));
-            let of = |w: &Word| labels.get(&(image_id.clone(), receipt_id, w.line_id, w.word_id));
-            table.labels.push(words.iter().map(|w| of(w).into_iter().flatten().cloned().collect()).collect());
-            let (width, height, origin, merchant) = (None, None, Origin::BottomLeft, None);
-            table.receipts.push(Receipt { image_id, receipt_id, width, height, origin, merchant, words });
-        }
-        upstream_pages(&mut table.receipts);
-        table
-    }
-
-    fn cut(&self, rules: &ExampleRules) -> Vec<WordExample> {
-        let all = self.receipts.iter().zip(&self.labels);
-        all.flat_map(|(r, l)| rules.cut(&LabelledReceipt::with_labels(r, l.clone()), None)).collect()
-    }
-
-    fn cut_item_windows(&self, rules: &ExampleRules) -> Vec<WordExample> {
-        let all = self.receipts.iter().zip(&self.labels);
-        all.flat_map(|(r, l)| rules.cut_item_windows(&LabelledReceipt::with_labels(r, l.clone()), None))
-            .collect()
-    }
-
-    fn text(&self, key: &str, word: usize) -> &str {
-        &self.receipts.iter().find(|r| r.key() == key).unwrap().words[word].text
-    }
-}
-
-/// Extents of a word's four corners.
-fn corners(item: &Value) -> [f64; 4] {
-    let of = |axis: &str| -> Vec<f64> {
-        ["top_left", "top_right", "bottom_left", "bottom_right"]
-            .iter()
-            .map(|corner| item[*corner]["M"][axis]["N"].as_str().unwrap().parse().unwrap())
-            .collect()
-    };
-    let least = |v: &[f64]| v.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = |v: &[f64]| v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let (x, y) = (of("x"), of("y"));
-    [least(&x), least(&y), most(&x), most(&y)]
-}
+use table::{Table, jsonl, shared};
 
 /// The rules a golden's header describes.
 fn rules_of(header: &Value) -> ExampleRules {
@@ -147,7 +43,7 @@ fn rules_of(header: &Value) -> ExampleRules {
     if options["item_window_augmentation"] == json!(true) {
         let (size, stride) =
             (number(&options["item_window_size"], 0), number(&options["item_window_stride"], 0));
-        rules.item_windows = Some(WindowRule { size, stride, max_length: 512 });
+        rules.item_windows = Some(WindowRule { size, stride, ..WindowRule::default() });
     }
     rules
 }

@@ -1,13 +1,14 @@
 //! Self-attention over all tokens of a window, padding left out.
 //!
 //! Two forms of the same formula: plain operators of the standard, or ONNX Runtime's `MultiHeadAttention`, which is
-//! faster when it gets no mask. There a batch without padding takes that way at run time and any other the masked one.
+//! faster when it gets no mask. A graph that takes a mask all the same chooses between both ways at run time.
 //! Source: Attention Is All You Need (Vaswani et al. 2017), §3.2.
 
 use layoutlm_core::config::ModelConfig;
 
 use super::builder::{Dim, GraphBuilder, Value, value_info};
 use super::cast_to_float;
+use super::form::{Form, Signature};
 use super::op::Op;
 use crate::onnx_proto::GraphProto;
 use crate::onnx_proto::tensor_proto::DataType;
@@ -22,11 +23,21 @@ pub(super) enum Mask {
     Additive(Value),
     /// 1 for tokens, 0 for padding, int32 `[batch, seq]`, and whether there is no padding at all, bool.
     Tokens { mask: Value, unpadded: Value },
+    /// There is no padding, and no input that could say so.
+    Absent,
 }
 
 impl Mask {
-    /// For [`plain`].
-    pub(super) fn additive(g: &mut GraphBuilder<'_>) -> Self {
+    /// What a form's attention wants.
+    pub(super) fn of(g: &mut GraphBuilder<'_>, form: &Form) -> Self {
+        match (form.microsoft, form.signature) {
+            (false, _) => Self::additive(g),
+            (true, Signature::Padded) => Self::tokens(g),
+            (true, Signature::Unpadded) => Self::Absent,
+        }
+    }
+
+    fn additive(g: &mut GraphBuilder<'_>) -> Self {
         let axes = g.integers("mask/axes", &[1, 2]);
         let one = g.float("mask/one", 1.0);
         let lowest = g.float("mask/lowest", MASKED);
@@ -36,8 +47,7 @@ impl Mask {
         Self::Additive(g.add(Op::standard("Mul", "mask/additive").inputs([&padding, &lowest])))
     }
 
-    /// For [`fused`].
-    pub(super) fn tokens(g: &mut GraphBuilder<'_>) -> Self {
+    fn tokens(g: &mut GraphBuilder<'_>) -> Self {
         let to_int32 = Op::standard("Cast", "mask/tokens").inputs(["attention_mask"]);
         let mask = g.add(to_int32.int("to", DataType::Int32 as i64));
         let one = g.integer("mask/one", 1);
@@ -65,7 +75,8 @@ pub(super) fn attention(
 ) -> Value {
     match mask {
         Mask::Additive(mask) => plain(g, scope, config, heads, mask),
-        Mask::Tokens { mask, unpadded } => fused(g, scope, config, heads, mask, unpadded),
+        Mask::Tokens { mask, unpadded } => either(g, scope, config, heads, mask, unpadded),
+        Mask::Absent => g.add(multi_head(scope, config, heads, "")),
     }
 }
 
@@ -97,7 +108,17 @@ fn plain(g: &mut GraphBuilder<'_>, scope: &str, config: &ModelConfig, heads: &He
     g.add(Op::standard("Reshape", scope).inputs([&back, &join]))
 }
 
-fn fused(
+/// ONNX Runtime's operator; an empty `mask` is none.
+fn multi_head(name: &str, config: &ModelConfig, heads: &Heads, mask: &str) -> Op {
+    Op::microsoft("MultiHeadAttention", name)
+        .inputs([heads.query.as_str(), &heads.key, &heads.value, "", mask])
+        .int("num_heads", config.num_attention_heads as i64)
+        // Its default of -10000 would leave padding a weight.
+        .float("mask_filter_value", MASKED)
+}
+
+/// Without the mask where the batch has no padding, with it elsewhere; decided when the graph runs.
+fn either(
     g: &mut GraphBuilder<'_>,
     scope: &str,
     config: &ModelConfig,
@@ -106,11 +127,7 @@ fn fused(
     unpadded: &Value,
 ) -> Value {
     let branch = |name: &str, mask: &str| {
-        let op = Op::microsoft("MultiHeadAttention", format!("{scope}/{name}"))
-            .inputs([heads.query.as_str(), &heads.key, &heads.value, "", mask])
-            .int("num_heads", config.num_attention_heads as i64)
-            // Its default of -10000 would leave padding a weight.
-            .float("mask_filter_value", MASKED);
+        let op = multi_head(&format!("{scope}/{name}"), config, heads, mask);
         let output = format!("{scope}/{name}/output");
         let hidden = Dim::Fixed(config.hidden_size);
         let shape = [Dim::Named("batch_size"), Dim::Named("sequence_length"), hidden];

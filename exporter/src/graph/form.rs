@@ -1,12 +1,13 @@
 //! The forms a graph can take: which operators it is made of and in what precision it computes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use layoutlm_core::config::ModelConfig;
 use serde::{Deserialize, Serialize};
 
-/// A graph a bundle can hold. All of them take the same inputs and are right for padded batches.
+/// A graph a bundle can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VariantKind {
@@ -67,6 +68,26 @@ pub enum Product {
 impl Product {
     /// All of them, in the order they are computed.
     pub const ALL: [Self; 4] = [Self::Qkv, Self::AttentionOutput, Self::Intermediate, Self::Output];
+
+    /// Its name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qkv => "qkv",
+            Self::AttentionOutput => "attention_output",
+            Self::Intermediate => "intermediate",
+            Self::Output => "output",
+        }
+    }
+
+    /// Multiply-adds per token.
+    pub(crate) fn multiply_adds(self, config: &ModelConfig) -> f64 {
+        let (hidden, inner) = (config.hidden_size as f64, config.intermediate_size as f64);
+        match self {
+            Self::Qkv => 3.0 * hidden * hidden,
+            Self::AttentionOutput => hidden * hidden,
+            Self::Intermediate | Self::Output => hidden * inner,
+        }
+    }
 }
 
 /// How embedding tables are stored; sums are always in f32.
@@ -81,8 +102,19 @@ pub enum TableStorage {
     Int8,
 }
 
+/// What a graph is fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signature {
+    /// `input_ids`, `bbox`, `attention_mask`, `token_type_ids`: batches whose windows differ in length.
+    Padded,
+    /// `input_ids` and `bbox` alone: one window, or several of one length; every token counts and is of type 0. The
+    /// attention operator is faster when it gets no mask.
+    Unpadded,
+}
+
 /// Everything that decides what a graph looks like, given the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Form {
     /// Version of the standard operators.
     pub(crate) opset: i64,
@@ -90,24 +122,35 @@ pub(crate) struct Form {
     pub(crate) ir_version: i64,
     /// Whether ONNX Runtime's own operators may be used.
     pub(crate) microsoft: bool,
+    /// What it is fed.
+    pub(crate) signature: Signature,
     /// Products computed in int8: (layer, product). Empty in float graphs.
     pub(crate) int8: BTreeSet<(usize, Product)>,
+    /// What int8 products divide their input by, channel by channel, to tame outliers; their weights are multiplied
+    /// by the same. Products without an entry take their input as it is.
+    pub(crate) smoothing: Smoothing,
     /// How embedding tables are stored.
     pub(crate) tables: TableStorage,
 }
 
+/// Factors by (layer, product), one per input channel.
+pub(crate) type Smoothing = BTreeMap<(usize, Product), Vec<f32>>;
+
 impl Form {
-    /// The usual form of a variant of a model with so many layers.
-    pub(crate) fn of(kind: VariantKind, layers: usize) -> Self {
+    /// The usual form of a variant of a model with so many layers. `signature` is for graphs of ONNX Runtime's own
+    /// operators; fp32 always takes padded batches.
+    pub(crate) fn of(kind: VariantKind, layers: usize, signature: Signature) -> Self {
         let fp32 = Self {
             opset: 17,
             ir_version: 8,
             microsoft: false,
+            signature: Signature::Padded,
             int8: BTreeSet::new(),
+            smoothing: Smoothing::new(),
             tables: TableStorage::Float,
         };
         // Opset 20 brings Gelu as one operator.
-        let fused = Self { opset: 20, ir_version: 9, microsoft: true, ..fp32.clone() };
+        let fused = Self { opset: 20, ir_version: 9, microsoft: true, signature, ..fp32.clone() };
         match kind {
             VariantKind::Fp32 => fp32,
             VariantKind::Fused => fused,

@@ -21,8 +21,14 @@ pub(crate) enum Storage {
     Half,
     /// Signed int8 as it is, one scale per row, `[rows]`.
     Int8Rows(Vec<f32>),
-    /// Signed int8 `[in, out]` of a weight `[out, in]`, one scale per output channel, `[out]`.
-    Int8Transposed(Vec<f32>),
+    /// Signed int8 `[in, out]` of a weight `[out, in]`, one scale per output channel, `[out]`; input channels are
+    /// multiplied first, where `columns` `[in]` is not empty.
+    Int8Transposed {
+        /// Scale of each output channel.
+        scales: Vec<f32>,
+        /// Factor of each input channel, or nothing.
+        columns: Vec<f32>,
+    },
 }
 
 impl Storage {
@@ -30,12 +36,12 @@ impl Storage {
         match self {
             Self::Float | Self::FloatTransposed => DataType::Float,
             Self::Half => DataType::Float16,
-            Self::Int8Rows(_) | Self::Int8Transposed(_) => DataType::Int8,
+            Self::Int8Rows(_) | Self::Int8Transposed { .. } => DataType::Int8,
         }
     }
 
     fn transposes(&self) -> bool {
-        matches!(self, Self::FloatTransposed | Self::Int8Transposed(_))
+        matches!(self, Self::FloatTransposed | Self::Int8Transposed { .. })
     }
 }
 
@@ -66,6 +72,12 @@ impl Initializer {
     /// A small f32 constant.
     pub(crate) fn floats(name: &str, dims: &[i64], values: &[f32]) -> Self {
         Self::inline(name, dims, DataType::Float, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
+    /// A small constant stored as f16.
+    pub(crate) fn halves(name: &str, dims: &[i64], values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
+        Self::inline(name, dims, DataType::Float16, bytes)
     }
 
     /// A small int64 constant.
@@ -129,38 +141,67 @@ fn element_size(data_type: DataType) -> u64 {
     }
 }
 
-/// Writes a weight row by row of the *written* layout, so that no second copy of it is made.
+/// Rows of a transposed weight that are gathered in one go: a cache line of the array.
+const TOGETHER: usize = 16;
+
+/// Writes a weight some rows of the *written* layout at a time, so that no second copy of it is made.
 fn write_weight(array: &Array, storage: &Storage, to: &mut dyn Write) -> io::Result<()> {
-    let columns = array.shape.last().copied().unwrap_or(1).max(1);
-    let rows = array.data.len() / columns;
-    let mut buffer = Vec::new();
-    let mut put = |bytes: &mut dyn Iterator<Item = [u8; 4]>, size: usize| -> io::Result<()> {
-        buffer.clear();
-        bytes.for_each(|b| buffer.extend_from_slice(b.get(..size).unwrap_or_default()));
-        to.write_all(&buffer)
-    };
-    // Elements of one written row with the row or column they belong to.
-    let row = |r: usize| array.data.iter().skip(r * columns).take(columns);
-    let column = |c: usize| array.data.iter().skip(c).step_by(columns);
+    let at = |list: &[f32], index: usize| list.get(index).copied().unwrap_or(1.0);
     match storage {
-        Storage::Float => (0..rows).try_for_each(|r| put(&mut row(r).map(|v| v.to_le_bytes()), 4)),
-        Storage::FloatTransposed => {
-            (0..columns).try_for_each(|c| put(&mut column(c).map(|v| v.to_le_bytes()), 4))
+        Storage::Float => write_rows(array, to, |value, _| value.to_le_bytes()),
+        Storage::Half => write_rows(array, to, |value, _| f16::from_f32(value).to_le_bytes()),
+        Storage::Int8Rows(scales) => {
+            write_rows(array, to, |value, row| quantize(value, at(scales, row)).to_le_bytes())
         }
-        Storage::Half => (0..rows).try_for_each(|r| put(&mut row(r).map(|&v| padded(f16::from_f32(v))), 2)),
-        Storage::Int8Rows(scales) => scales
-            .iter()
-            .enumerate()
-            .try_for_each(|(r, &scale)| put(&mut row(r).map(|&v| [quantize(v, scale) as u8, 0, 0, 0]), 1)),
-        Storage::Int8Transposed(scales) => (0..columns).try_for_each(|c| {
-            put(&mut column(c).zip(scales).map(|(&v, &scale)| [quantize(v, scale) as u8, 0, 0, 0]), 1)
+        Storage::FloatTransposed => write_columns(array, to, |value, _, _| value.to_le_bytes()),
+        Storage::Int8Transposed { scales, columns } => write_columns(array, to, |value, row, column| {
+            quantize(value * at(columns, column), at(scales, row)).to_le_bytes()
         }),
     }
 }
 
-fn padded(value: f16) -> [u8; 4] {
-    let [low, high] = value.to_le_bytes();
-    [low, high, 0, 0]
+fn columns_of(array: &Array) -> usize {
+    array.shape.last().copied().unwrap_or(1).max(1)
+}
+
+/// Writes an array as it lies; `element` gets a value and its row.
+fn write_rows<const N: usize>(
+    array: &Array,
+    to: &mut dyn Write,
+    element: impl Fn(f32, usize) -> [u8; N],
+) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(columns_of(array) * N);
+    for (r, row) in array.data.chunks(columns_of(array)).enumerate() {
+        buffer.clear();
+        row.iter().for_each(|&value| buffer.extend_from_slice(&element(value, r)));
+        to.write_all(&buffer)?;
+    }
+    Ok(())
+}
+
+/// Writes an array column by column; `element` gets a value, its row and its column.
+fn write_columns<const N: usize>(
+    array: &Array,
+    to: &mut dyn Write,
+    element: impl Fn(f32, usize, usize) -> [u8; N],
+) -> io::Result<()> {
+    let columns = columns_of(array);
+    let rows = array.data.len() / columns;
+    let mut buffer = Vec::new();
+    for start in (0..columns).step_by(TOGETHER) {
+        let width = TOGETHER.min(columns - start);
+        buffer.resize(width * rows * N, 0);
+        for (r, row) in array.data.chunks(columns).enumerate() {
+            for (c, &value) in row.iter().skip(start).take(width).enumerate() {
+                let place = (c * rows + r) * N;
+                if let Some(bytes) = buffer.get_mut(place..place + N) {
+                    bytes.copy_from_slice(&element(value, r, start + c));
+                }
+            }
+        }
+        to.write_all(&buffer)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -191,11 +232,31 @@ mod tests {
 
     #[test]
     fn int8_weights_use_the_scale_of_their_output_channel() {
-        let (_, bytes) = written(Storage::Int8Transposed(vec![3.0 / 127.0, 1.0]));
+        let (_, bytes) =
+            written(Storage::Int8Transposed { scales: vec![3.0 / 127.0, 1.0], columns: Vec::new() });
         let values: Vec<i8> = bytes.iter().map(|&b| b as i8).collect();
         assert_eq!(values, [42, -4, 85, 5, 127, 127]);
+        let doubled =
+            Storage::Int8Transposed { scales: vec![6.0 / 127.0, 2.0], columns: vec![1.0, 2.0, 2.0] };
+        assert_eq!(
+            written(doubled).1.iter().map(|&b| b as i8).collect::<Vec<_>>(),
+            [21, -2, 85, 5, 127, 127]
+        );
         let (_, rows) = written(Storage::Int8Rows(vec![1.0, 1.0]));
         assert_eq!(rows, [1, 2, 3, 252, 5, 127]);
+    }
+
+    #[test]
+    fn a_wide_weight_is_transposed_whole() {
+        let (rows, columns) = (3, 2 * TOGETHER + 5);
+        let data: Vec<f32> = (0..rows * columns).map(|v| v as f32).collect();
+        let mut bytes = Vec::new();
+        write_weight(&Array { shape: vec![rows, columns], data }, &Storage::FloatTransposed, &mut bytes)
+            .unwrap();
+        let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let expected: Vec<f32> =
+            (0..columns).flat_map(|c| (0..rows).map(move |r| (r * columns + c) as f32)).collect();
+        assert_eq!(values, expected);
     }
 
     #[test]

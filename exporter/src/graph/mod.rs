@@ -13,8 +13,8 @@ mod op;
 
 use norm::{cast_to_float, layer_norm};
 
-pub use form::{Product, TableStorage, UnknownVariant, VariantKind};
+pub use form::{Product, Signature, TableStorage, UnknownVariant, VariantKind};
 
-pub(crate) use form::Form;
+pub(crate) use form::{Form, Smoothing};
 pub(crate) use initializer::Initializer;
 pub(crate) use model::{Model, build};

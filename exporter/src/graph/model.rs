@@ -6,10 +6,10 @@ use layoutlm_trainer::weights::{Weights, WeightsError};
 use super::attention::Mask;
 use super::builder::{Dim, GraphBuilder, value_info};
 use super::embeddings::embeddings;
-use super::form::Form;
+use super::form::{Form, Signature};
 use super::initializer::Initializer;
 use super::layer::layer;
-use super::linear::linear;
+use super::linear::{Precision, linear};
 use super::op::MICROSOFT;
 use crate::onnx_proto::tensor_proto::DataType;
 use crate::onnx_proto::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
@@ -27,8 +27,8 @@ pub(crate) struct Model {
 
 /// Builds the graph of a model with `labels` classes.
 ///
-/// Inputs, all int64: `input_ids`, `attention_mask`, `token_type_ids` `[batch_size, sequence_length]`, `bbox`
-/// `[batch_size, sequence_length, 4]`. Output: `logits` f32 `[batch_size, sequence_length, labels]`; rows of padding
+/// Inputs, all int64: `input_ids` `[batch_size, sequence_length]`, `bbox` `[batch_size, sequence_length, 4]` and, for
+/// padded batches, `attention_mask` and `token_type_ids` `[batch_size, sequence_length]`. Output: `logits` f32 `[batch_size, sequence_length, labels]`; rows of padding
 /// hold numbers that mean nothing.
 ///
 /// # Errors
@@ -41,20 +41,21 @@ pub(crate) fn build(
     metadata: &[(String, String)],
 ) -> Result<Model, WeightsError> {
     let mut g = GraphBuilder::new(weights);
-    let mask = if form.microsoft { Mask::tokens(&mut g) } else { Mask::additive(&mut g) };
-    let mut x = embeddings(&mut g, config, form.tables)?;
+    let mask = Mask::of(&mut g, form);
+    let mut x = embeddings(&mut g, config, form)?;
     for index in 0..config.num_hidden_layers {
         x = layer(&mut g, index, config, form, &mask, x)?;
     }
-    linear(&mut g, "logits", "classifier", &mut x.into(), false)?;
+    linear(&mut g, "logits", "classifier", &mut x.into(), Precision::Float)?;
     let tokens = [Dim::Named("batch_size"), Dim::Named("sequence_length")];
     let [batch, sequence] = tokens;
-    let inputs = vec![
+    let mut inputs = vec![
         value_info("input_ids", DataType::Int64, &tokens),
         value_info("bbox", DataType::Int64, &[batch, sequence, Dim::Fixed(4)]),
-        value_info("attention_mask", DataType::Int64, &tokens),
-        value_info("token_type_ids", DataType::Int64, &tokens),
     ];
+    if form.signature == Signature::Padded {
+        inputs.extend(["attention_mask", "token_type_ids"].map(|n| value_info(n, DataType::Int64, &tokens)));
+    }
     let outputs = vec![value_info("logits", DataType::Float, &[batch, sequence, Dim::Fixed(labels)])];
     let (graph, initializers) = g.finish("layoutlm", inputs, outputs);
     Ok(Model { header: header(form, metadata), graph, initializers })

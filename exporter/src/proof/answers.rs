@@ -5,7 +5,7 @@ use std::time::Instant;
 use layoutlm_core::classifier::TokenClassifier;
 use layoutlm_core::encoder::Encoder;
 use layoutlm_core::evaluate::ScoredReceipt;
-use layoutlm_core::predict::{PredictError, score_words};
+use layoutlm_core::predict::PredictError;
 
 use super::Prepared;
 use crate::error::ExportError;
@@ -47,11 +47,7 @@ impl Answers {
                 times.push(start.elapsed().as_secs_f64() * 1e3);
                 logits.push(answer.into_iter().next().unwrap_or_default());
             }
-            let scores = score_words(encoder, &receipt.encoded, &logits)?;
-            let labels = &encoder.encoding().labels;
-            let predicted = scores.labels.iter().map(|&id| labels.name(id).to_string()).collect();
-            let (key, gold) = (receipt.key.clone(), receipt.tags.clone());
-            answers.scored.push(ScoredReceipt { key, gold, predicted, scores });
+            answers.scored.push(ScoredReceipt::new(encoder, receipt, &logits)?);
             answers.logits.push(logits);
         }
         watch.step(what, total, total)?;

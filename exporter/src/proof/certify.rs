@@ -43,6 +43,7 @@ pub(crate) fn certify(
         max_abs_logit_diff: comparison.max,
         mean_abs_logit_diff: comparison.mean,
         label_flips: comparison.flips,
+        flips_per_10k_words: Certificate::per_10k(comparison.flips, comparison.words),
         f1_reference: f1(reference)?,
         f1: f1(variant)?,
         limits: subject.limits,

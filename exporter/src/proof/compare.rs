@@ -2,6 +2,7 @@
 
 use layoutlm_core::evaluate::GoldReceipt;
 
+use super::Prepared;
 use super::answers::Answers;
 use super::worst::WorstWindow;
 
@@ -58,6 +59,16 @@ pub(crate) fn compare(
     out.worst
         .sort_by(|a, b| b.flips.cmp(&a.flips).then(b.max_abs_logit_diff.total_cmp(&a.max_abs_logit_diff)));
     out
+}
+
+/// Mean |Δlogit| over first sub-tokens.
+pub(crate) fn mean_difference(
+    evidence: &Prepared,
+    reference: &Answers,
+    variant: &Answers,
+    classes: usize,
+) -> f64 {
+    compare(&evidence.receipts, reference, variant, classes).mean
 }
 
 /// The larger of two; NaN once there was one.

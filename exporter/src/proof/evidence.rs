@@ -2,9 +2,15 @@
 
 use layoutlm_core::encoder::Encoder;
 use layoutlm_core::evaluate::GoldReceipt;
+use layoutlm_core::probe::ProbeWindow;
 use layoutlm_core::receipt::{Receipt, ValidationStatus};
+use layoutlm_core::window::Window;
 
+use super::{Answers, probe_receipts};
 use crate::error::ExportError;
+
+/// Name of the built-in receipts.
+pub(crate) const PROBE: &str = "probe";
 
 /// Receipts with the name that certificates give them.
 #[derive(Debug, Clone)]
@@ -22,6 +28,8 @@ pub(crate) struct Prepared {
     pub(crate) receipts: Vec<GoldReceipt>,
     /// Whether any receipt is labelled, so that F1 means something.
     pub(crate) labelled: bool,
+    /// Whether they are the probe's receipts and nobody's data.
+    built_in: bool,
 }
 
 impl Prepared {
@@ -41,7 +49,44 @@ impl Prepared {
             return Err(ExportError::Evidence { name: evidence.name.clone(), reason });
         }
         let labelled = evidence.receipts.iter().flat_map(|r| &r.words).any(|w| w.label.is_some());
-        Ok(Self { name: evidence.name.clone(), receipts, labelled })
+        let built_in = evidence.name == PROBE && evidence.receipts == probe_receipts().receipts;
+        Ok(Self { name: evidence.name.clone(), receipts, labelled, built_in })
+    }
+
+    /// Some of the receipts, evenly spread, with the reference's answers to them.
+    pub(crate) fn sample(&self, reference: &Answers, count: usize) -> (Self, Answers) {
+        let step = self.receipts.len().div_ceil(count.max(1)).max(1);
+        let receipts = self.receipts.iter().step_by(step).cloned().collect();
+        let sample = Self { name: self.name.clone(), receipts, labelled: self.labelled, built_in: false };
+        let answers = Answers {
+            logits: reference.logits.iter().step_by(step).cloned().collect(),
+            scored: reference.scored.iter().step_by(step).cloned().collect(),
+            milliseconds: reference.milliseconds,
+        };
+        (sample, answers)
+    }
+
+    /// Whether these are the probe's receipts, so that replaying the probe would repeat what was just done.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.built_in
+    }
+
+    /// The reference's answers as a probe, if these are its receipts.
+    pub(crate) fn as_probe(&self, reference: &Answers) -> Option<Vec<ProbeWindow>> {
+        if !self.is_probe() {
+            return None;
+        }
+        let answered = self.all_windows().into_iter().zip(reference.logits.iter().flatten());
+        let probe = answered.map(|(window, logits)| {
+            let first = window.first_subtokens().map(|(position, _)| position).collect();
+            ProbeWindow { window: window.clone(), logits: logits.clone(), first }
+        });
+        Some(probe.collect())
+    }
+
+    /// Every window.
+    pub(crate) fn all_windows(&self) -> Vec<&Window> {
+        self.receipts.iter().flat_map(|r| &r.encoded.windows).collect()
     }
 
     /// Windows of all receipts.

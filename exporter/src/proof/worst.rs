@@ -98,6 +98,7 @@ mod tests {
             max_abs_logit_diff: 0.25,
             mean_abs_logit_diff: 0.1,
             label_flips: 1,
+            flips_per_10k_words: 83.3,
             f1_reference: None,
             f1: None,
             limits: Limits::EXACT,

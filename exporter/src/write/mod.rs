@@ -5,4 +5,4 @@ mod hashing;
 mod model_file;
 
 pub(crate) use hashing::sha256_file;
-pub(crate) use model_file::{EXTERNAL_ABOVE, write_model};
+pub(crate) use model_file::{Durability, EXTERNAL_ABOVE, write_model};

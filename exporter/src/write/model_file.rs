@@ -35,7 +35,16 @@ pub(crate) struct WrittenFile {
     pub(crate) bytes: u64,
 }
 
-/// Writes `model` as `<folder>/<name>` and, above `external_above` bytes, its weights as `<name>.data`; synced.
+/// Whether a file has to outlive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Synced to the disk.
+    Lasting,
+    /// Read once and removed.
+    Passing,
+}
+
+/// Writes `model` as `<folder>/<name>` and, above `external_above` bytes, its weights as `<name>.data`.
 ///
 /// # Errors
 /// [`FileError`] with the file that could not be written.
@@ -45,22 +54,24 @@ pub(crate) fn write_model(
     model: &Model,
     weights: &Weights,
     external_above: u64,
+    durability: Durability,
 ) -> Result<Vec<WrittenFile>, FileError> {
     let whole = Layout::embedded(model);
     if whole.file_len() <= external_above {
-        let file = write_file(folder, name, |to| whole.write(weights, to))?;
+        let file = write_file(folder, name, durability, |to| whole.write(weights, to))?;
         return Ok(vec![file]);
     }
     let data_name = format!("{name}.data");
     let (split, external) = Layout::external(model, &data_name);
-    let data = write_file(folder, &data_name, |to| write_external(&external, weights, to))?;
-    let graph = write_file(folder, name, |to| split.write(weights, to))?;
+    let data = write_file(folder, &data_name, durability, |to| write_external(&external, weights, to))?;
+    let graph = write_file(folder, name, durability, |to| split.write(weights, to))?;
     Ok(vec![graph, data])
 }
 
 fn write_file(
     folder: &Path,
     name: &str,
+    durability: Durability,
     content: impl FnOnce(&mut HashingWriter<BufWriter<File>>) -> io::Result<()>,
 ) -> Result<WrittenFile, FileError> {
     let path = folder.join(name);
@@ -69,7 +80,10 @@ fn write_file(
         content(&mut to)?;
         let bytes = to.written();
         let (writer, sha256) = to.finish();
-        writer.into_inner()?.sync_all()?;
+        let file = writer.into_inner()?;
+        if durability == Durability::Lasting {
+            file.sync_all()?;
+        }
         Ok(WrittenFile { name: name.to_string(), sha256, bytes })
     };
     write().map_err(FileError::at(&path))
@@ -196,13 +210,13 @@ mod tests {
     use layoutlm_core::encoding::sha256_hex;
 
     use super::*;
-    use crate::graph::{Form, VariantKind, build};
+    use crate::graph::{Form, Signature, VariantKind, build};
     use crate::onnx_proto::ModelProto;
     use crate::test_model::{self, LABELS};
 
     fn model(weights: &Weights) -> Model {
         let metadata = [("key".to_string(), "value".to_string())];
-        let form = Form::of(VariantKind::Fp32, 2);
+        let form = Form::of(VariantKind::Fp32, 2, Signature::Padded);
         build(&test_model::config(), LABELS, &form, weights, &metadata).unwrap()
     }
 
@@ -227,7 +241,9 @@ mod tests {
     fn a_streamed_file_reads_back_as_the_model() {
         let (folder, weights) = (tempfile::tempdir().unwrap(), test_model::weights());
         let model = model(&weights);
-        let files = write_model(folder.path(), "m.onnx", &model, &weights, EXTERNAL_ABOVE).unwrap();
+        let files =
+            write_model(folder.path(), "m.onnx", &model, &weights, EXTERNAL_ABOVE, Durability::Passing)
+                .unwrap();
         let bytes = fs::read(folder.path().join("m.onnx")).unwrap();
         assert_eq!(files.len(), 1);
         assert_eq!((files[0].bytes, &files[0].sha256), (bytes.len() as u64, &sha256_hex(&bytes)));
@@ -238,7 +254,8 @@ mod tests {
     fn above_the_limit_weights_lie_aligned_in_a_file_of_their_own() {
         let (folder, weights) = (tempfile::tempdir().unwrap(), test_model::weights());
         let model = model(&weights);
-        let files = write_model(folder.path(), "m.onnx", &model, &weights, 1000).unwrap();
+        let files =
+            write_model(folder.path(), "m.onnx", &model, &weights, 1000, Durability::Lasting).unwrap();
         let names: Vec<&str> = files.iter().map(|f| f.name.as_str()).collect();
         assert_eq!(names, ["m.onnx", "m.onnx.data"]);
         let graph = ModelProto::decode(fs::read(folder.path().join("m.onnx")).unwrap().as_slice()).unwrap();
@@ -267,8 +284,15 @@ mod tests {
     fn a_failed_write_names_the_file() {
         let weights = test_model::weights();
         let model = model(&weights);
-        let error =
-            write_model(Path::new("/nowhere"), "m.onnx", &model, &weights, EXTERNAL_ABOVE).unwrap_err();
+        let error = write_model(
+            Path::new("/nowhere"),
+            "m.onnx",
+            &model,
+            &weights,
+            EXTERNAL_ABOVE,
+            Durability::Passing,
+        )
+        .unwrap_err();
         assert!(error.to_string().starts_with("/nowhere/m.onnx: "), "{error}");
     }
 }

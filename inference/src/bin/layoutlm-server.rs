@@ -6,15 +6,17 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use layoutlm_inference::config::ServerConfig;
-use layoutlm_inference::server::{ServeError, serve, shutdown_signal};
+use layoutlm_inference::server::{ServeError, Signals, serve_with};
 use layoutlm_inference::telemetry::{self, LogFormat};
-use layoutlm_inference::{healthcheck, service::StartError};
+use layoutlm_inference::{healthcheck, hosting, service::StartError};
+use utoipa_axum::router::OpenApiRouter;
 
 /// Labels receipts over HTTP
 ///
 /// `layoutlm-server healthcheck` asks a running server whether it is ready; it has a --help of its own.
+/// `layoutlm-server serve` starts as Amazon SageMaker starts a container: with its folder, port and every address.
 #[derive(Debug, Parser)]
 #[command(name = "layoutlm-server", version)]
 struct Program {
@@ -48,7 +50,17 @@ fn main() -> ExitCode {
         arguments.remove(1);
         return check_health(&Healthcheck::parse_from(arguments));
     }
-    let program = Program::parse_from(arguments);
+    let mut command = Program::command();
+    let is_hosted = arguments.get(1).is_some_and(|a| a == hosting::ARGUMENT);
+    if is_hosted {
+        arguments.remove(1);
+        command = hosting::hosted(command);
+    }
+    let mut program =
+        Program::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|e| e.exit());
+    if is_hosted {
+        program.config.bundle = hosting::locate(&program.config.bundle);
+    }
     telemetry::init(program.log_format);
     run(program.config)
 }
@@ -67,7 +79,8 @@ fn run(config: ServerConfig) -> ExitCode {
         Err(error) => return failed(&error, 1),
     };
     let ready = |address: SocketAddr| eprintln!("layoutlm-server: ready at http://{address}");
-    let outcome = runtime.block_on(serve(config, shutdown_signal(), ready));
+    let outcome = runtime
+        .block_on(async { serve_with(config, OpenApiRouter::new(), Signals::of_the_system(), ready).await });
     // A bundle that is still being loaded must not hold up the end.
     runtime.shutdown_background();
     match outcome {
@@ -83,7 +96,7 @@ fn exit_code(error: &ServeError) -> u8 {
     match error {
         ServeError::Start(error) if error.is_failed_proof() => 3,
         ServeError::Start(StartError::Threads(_)) | ServeError::Io(_) => 1,
-        ServeError::Start(_) | ServeError::Listen { .. } => 2,
+        ServeError::Start(_) | ServeError::Listen { .. } | ServeError::Config(_) => 2,
         _ => 1,
     }
 }

@@ -1,9 +1,12 @@
 //! ONNX Runtime sessions as a [`TokenClassifier`](layoutlm_core::classifier::TokenClassifier).
 
+mod graph_file;
+mod model;
 mod options;
 mod pool;
 mod session;
 
-pub use options::EngineOptions;
+pub use model::Model;
+pub use options::{EngineOptions, available_cores};
 pub use pool::Engine;
 pub use session::{EngineError, WindowSession};

@@ -33,7 +33,7 @@ impl Default for EngineOptions {
     }
 }
 
-/// Cores this process may use, at least 1.
-fn available_cores() -> usize {
+/// Cores this process may use, at least 1: the cgroup's CPU quota and the affinity mask count, not the host's cores.
+pub fn available_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

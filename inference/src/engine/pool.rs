@@ -6,9 +6,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
 use layoutlm_core::window::Window;
-use ort::session::builder::PrepackedWeights;
 
-use super::{EngineError, EngineOptions, WindowSession};
+use super::{EngineError, EngineOptions, Model, WindowSession};
 use crate::runtime::Runtime;
 
 /// A graph opened in one or more sessions. Windows of one call are shared out between the sessions.
@@ -24,22 +23,24 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the file is no graph of a token classifier.
     pub fn open(runtime: &Runtime, model: &Path, options: EngineOptions) -> Result<Self, EngineError> {
-        let weights = PrepackedWeights::new();
-        let sessions = (0..options.sessions.max(1))
-            .map(|_| WindowSession::open(runtime, model, options.threads, &weights))
-            .collect::<Result<Vec<_>, _>>()?;
-        let labels = sessions.first().map_or(0, WindowSession::num_labels);
-        Ok(Self { sessions: sessions.into_iter().map(Mutex::new).collect(), labels })
+        let threads = vec![options.threads; options.sessions.max(1)];
+        Ok(Self::of(Model::read(runtime, model)?.sessions(&threads)?))
     }
 
-    /// The sessions themselves, for a scheduler that gives each its own thread.
-    pub fn into_sessions(self) -> Vec<WindowSession> {
-        self.sessions.into_iter().map(|s| s.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    /// Puts sessions of one graph behind the seam.
+    pub fn of(sessions: Vec<WindowSession>) -> Self {
+        let labels = sessions.first().map_or(0, WindowSession::num_labels);
+        Self { sessions: sessions.into_iter().map(Mutex::new).collect(), labels }
     }
 
     /// A value of the graph's own metadata.
     pub fn metadata(&self, key: &str) -> Option<String> {
         self.sessions.first().and_then(|s| s.lock().unwrap_or_else(PoisonError::into_inner).metadata(key))
+    }
+
+    /// The sessions themselves, for a scheduler that gives each its own thread.
+    pub fn into_sessions(self) -> Vec<WindowSession> {
+        self.sessions.into_iter().map(|s| s.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 }
 

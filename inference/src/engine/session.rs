@@ -1,17 +1,14 @@
-//! One session: one window in, its logits out.
+//! One session: windows in, their logits out.
 //!
-//! Windows go in unpadded and alone, so that the answer for a window depends on nothing else: dynamically quantised
-//! graphs scale activations over the whole batch and would answer differently for a window in other company.
+//! A window run alone and unpadded has an answer that depends on nothing else. Dynamically quantised graphs scale
+//! activations over the whole batch and would answer differently for a window in other company: theirs run alone.
 
 use std::path::{Path, PathBuf};
 
 use layoutlm_core::batch::Batch;
 use layoutlm_core::window::Window;
-use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{Outlet, Tensor, TensorElementType, ValueType};
-
-use crate::runtime::Runtime;
 
 /// Why a graph could not be opened or run.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +43,7 @@ pub enum EngineError {
         reason: String,
     },
     /// The graph answered with another shape than it declared.
-    #[error("the graph answered [{}], expected [1, {tokens}, {labels}]", found.iter().map(i64::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("the graph answered [{}], expected [windows, {tokens}, {labels}]", found.iter().map(i64::to_string).collect::<Vec<_>>().join(", "))]
     Shape {
         /// Shape of the answer.
         found: Vec<i64>,
@@ -84,7 +81,7 @@ impl Input {
     }
 }
 
-/// A graph ready to run one window at a time.
+/// A graph ready to run, one batch at a time.
 #[derive(Debug)]
 pub struct WindowSession {
     session: Session,
@@ -93,21 +90,19 @@ pub struct WindowSession {
 }
 
 impl WindowSession {
-    /// Opens a graph with `threads` threads; `weights` are shared with the other sessions opened with them.
+    /// Takes an opened session; `path` is where its graph came from.
     ///
     /// # Errors
-    /// [`EngineError::Open`] or [`EngineError::Signature`].
-    pub fn open(
-        runtime: &Runtime,
-        path: &Path,
-        threads: usize,
-        weights: &PrepackedWeights,
-    ) -> Result<Self, EngineError> {
-        let session = build(runtime, path, threads, weights)
-            .map_err(|e| EngineError::Open { path: path.to_path_buf(), reason: one_line(e.message()) })?;
+    /// [`EngineError::Signature`] when it is no graph of a token classifier.
+    pub(super) fn new(session: Session, path: &Path) -> Result<Self, EngineError> {
         let (inputs, labels) = signature(&session)
             .map_err(|reason| EngineError::Signature { path: path.to_path_buf(), reason })?;
         Ok(Self { session, inputs, labels })
+    }
+
+    /// Whether windows of different lengths can be run together: the graph must be told which tokens are padding.
+    pub fn takes_padding(&self) -> bool {
+        self.inputs.contains(&Input::Mask)
     }
 
     /// Classes of the graph.
@@ -125,61 +120,68 @@ impl WindowSession {
     /// # Errors
     /// [`EngineError::Run`], [`EngineError::Shape`] or [`EngineError::NotFinite`].
     pub fn run(&mut self, window: &Window) -> Result<Vec<f32>, EngineError> {
-        let (tokens, labels) = (window.len(), self.labels);
-        if tokens == 0 {
-            return Ok(Vec::new());
-        }
-        let missing = || EngineError::Run { tokens, reason: "it gave no logits".into() };
-        let failed = |e: ort::Error| EngineError::Run { tokens, reason: one_line(e.message()) };
-        let feeds = self.feeds(window).map_err(failed)?;
-        let outputs = self.session.run(feeds.as_slice()).map_err(failed)?;
-        let (shape, values) =
-            outputs.get("logits").ok_or_else(missing)?.try_extract_tensor::<f32>().map_err(failed)?;
-        if shape.iter().as_slice() != [1, tokens as i64, labels as i64] {
-            return Err(EngineError::Shape { found: shape.to_vec(), tokens, labels });
-        }
-        if values.iter().any(|v| !v.is_finite()) {
-            return Err(EngineError::NotFinite { tokens });
-        }
-        Ok(values.to_vec())
+        Ok(self.run_batch(&[window])?.pop().unwrap_or_default())
     }
 
-    fn feeds(&self, window: &Window) -> ort::Result<Vec<SessionInputValue<'static>>> {
-        let batch = Batch::pad(&[window], 0);
-        let seq = batch.sequence_length;
+    /// Logits of several windows run as one batch, each `[seq, labels]` row-major.
+    ///
+    /// # Errors
+    /// [`EngineError::Run`], [`EngineError::Shape`] or [`EngineError::NotFinite`]. A graph without a mask refuses
+    /// windows of different lengths.
+    pub fn run_batch(&mut self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, EngineError> {
+        let labels = self.labels;
+        let tokens = windows.iter().map(|w| w.len()).max().unwrap_or(0);
+        if tokens == 0 {
+            return Ok(windows.iter().map(|_| Vec::new()).collect());
+        }
+        let refuse = |reason: &str| EngineError::Run { tokens, reason: reason.into() };
+        if !self.takes_padding() && windows.iter().any(|w| w.len() != tokens) {
+            return Err(refuse(
+                "it has no attention_mask, so that all windows of a batch must be of one length",
+            ));
+        }
+        let failed = |e: ort::Error| refuse(&one_line(e.message()));
+        let feeds = self.feeds(windows).map_err(failed)?;
+        let outputs = self.session.run(feeds.as_slice()).map_err(failed)?;
+        let logits = outputs.get("logits").ok_or_else(|| refuse("it gave no logits"))?;
+        let (shape, values) = logits.try_extract_tensor::<f32>().map_err(failed)?;
+        if shape.iter().as_slice() != [windows.len() as i64, tokens as i64, labels as i64] {
+            return Err(EngineError::Shape { found: shape.to_vec(), tokens, labels });
+        }
+        let rows = windows.iter().zip(values.chunks(tokens * labels));
+        let answers = rows.map(|(w, rows)| rows.get(..w.len() * labels).unwrap_or_default().to_vec());
+        let answers: Vec<Vec<f32>> = answers.collect();
+        // What stands in padding is nobody's business.
+        if answers.iter().flatten().any(|v| !v.is_finite()) {
+            return Err(EngineError::NotFinite { tokens });
+        }
+        Ok(answers)
+    }
+
+    fn feeds(&self, windows: &[&Window]) -> ort::Result<Vec<SessionInputValue<'static>>> {
+        // Any id may stand in padding: the mask leaves it out.
+        let batch = Batch::pad(windows, 0);
+        let (rows, seq) = (batch.batch_size, batch.sequence_length);
         let (mut ids, mut boxes) = (Some(batch.input_ids), Some(batch.bbox));
         let (mut mask, mut types) = (Some(batch.attention_mask), Some(batch.token_type_ids));
         self.inputs
             .iter()
             .map(|input| {
                 let plain = |values: &mut Option<Vec<i64>>| {
-                    Tensor::from_array(([1, seq], values.take().unwrap_or_default())).map(Tensor::into_dyn)
+                    Tensor::from_array(([rows, seq], values.take().unwrap_or_default())).map(Tensor::into_dyn)
                 };
                 let tensor = match input {
                     Input::Ids => plain(&mut ids)?,
                     Input::Mask => plain(&mut mask)?,
                     Input::Types => plain(&mut types)?,
                     Input::Boxes => {
-                        Tensor::from_array(([1, seq, 4], boxes.take().unwrap_or_default()))?.into_dyn()
+                        Tensor::from_array(([rows, seq, 4], boxes.take().unwrap_or_default()))?.into_dyn()
                     }
                 };
                 Ok(SessionInputValue::from(tensor))
             })
             .collect()
     }
-}
-
-fn build(runtime: &Runtime, path: &Path, threads: usize, weights: &PrepackedWeights) -> ort::Result<Session> {
-    Session::builder(runtime.environment())?
-        .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_intra_threads(threads.max(1))?
-        .with_inter_threads(1)?
-        // An idle server must cost nothing.
-        .with_intra_op_spinning(false)?
-        // Lengths vary, so planned memory would not fit the next window.
-        .with_memory_pattern(false)?
-        .with_prepacked_weights(weights)?
-        .commit_from_file(path)
 }
 
 fn signature(session: &Session) -> Result<(Vec<Input>, usize), String> {
@@ -212,6 +214,6 @@ fn tensor_dims(outlet: &Outlet, element: TensorElementType, rank: usize) -> Resu
 }
 
 /// ONNX Runtime's messages run over several lines; logs and answers want one.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use layoutlm_core::entity::Entity;
 use layoutlm_core::predict::{ReceiptPrediction, WordPrediction};
+use layoutlm_core::receipt::Receipt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::items::{ArithmeticAnswer, LineItemAnswer};
 use super::options::Options;
 use super::work::Labelled;
 use crate::service::Service;
@@ -22,6 +24,12 @@ pub(super) struct Answer {
     words: Vec<WordAnswer>,
     /// Runs of words of one type, in reading order.
     entities: Vec<EntityAnswer>,
+    /// What was bought, on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line_items: Option<Vec<LineItemAnswer>>,
+    /// Whether the items add up to the total; comes with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arithmetic: Option<ArithmeticAnswer>,
     model: ModelName,
     timings: Timings,
 }
@@ -53,7 +61,7 @@ struct WordAnswer {
 /// One field as found on a receipt.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Entity)]
-struct EntityAnswer {
+pub(super) struct EntityAnswer {
     /// Entity type, e.g. `DATE`.
     #[serde(rename = "type")]
     kind: String,
@@ -99,8 +107,8 @@ struct Timings {
     total_ms: f64,
 }
 
-/// The answers of a call, in the order of its receipts.
-pub(super) fn answers(labelled: Labelled, options: &Options) -> Vec<Answer> {
+/// The answers of a call, in the order of its receipts; `options` of each by its place.
+pub(super) fn answers(labelled: Labelled, options: impl Fn(usize) -> Options) -> Vec<Answer> {
     let model = ModelName::of(&labelled.service);
     let timings = Timings {
         encode_ms: milliseconds(labelled.encode),
@@ -108,14 +116,22 @@ pub(super) fn answers(labelled: Labelled, options: &Options) -> Vec<Answer> {
         compute_ms: milliseconds(labelled.computed),
         total_ms: milliseconds(labelled.arrived.elapsed()),
     };
-    let one = |mut prediction: ReceiptPrediction| {
+    let one = |(index, (mut prediction, receipt)): (usize, (ReceiptPrediction, Receipt))| {
+        let options = options(index);
+        if options.line_items.unwrap_or(false) {
+            prediction.itemize(&receipt);
+        }
         options.trim(&mut prediction);
-        let ReceiptPrediction { image_id, receipt_id, words, entities } = prediction;
+        let ReceiptPrediction { image_id, receipt_id, words, entities, line_items, arithmetic } = prediction;
+        let item = |item| LineItemAnswer::new(item, &words);
+        let line_items = line_items.map(|items| items.into_iter().map(item).collect());
+        let arithmetic = arithmetic.map(ArithmeticAnswer::from);
         let entities = entities.into_iter().map(|entity| EntityAnswer::new(entity, &words)).collect();
         let words = words.into_iter().map(WordAnswer::from).collect();
-        Answer { image_id, receipt_id, words, entities, model: model.clone(), timings }
+        let model = model.clone();
+        Answer { image_id, receipt_id, words, entities, line_items, arithmetic, model, timings }
     };
-    labelled.predictions.into_iter().map(one).collect()
+    labelled.predictions.into_iter().zip(labelled.receipts).enumerate().map(one).collect()
 }
 
 impl From<WordPrediction> for WordAnswer {
@@ -127,7 +143,8 @@ impl From<WordPrediction> for WordAnswer {
 }
 
 impl EntityAnswer {
-    fn new(entity: Entity, words: &[WordPrediction]) -> Self {
+    /// `words` are those of the receipt.
+    pub(super) fn new(entity: Entity, words: &[WordPrediction]) -> Self {
         let Entity { kind, text, value, confidence, word_indices, bbox } = entity;
         let members = word_indices.iter().filter_map(|&index| words.get(index));
         let is_amount =

@@ -16,9 +16,10 @@ use super::answer::{Answer, answers};
 use super::app::App;
 use super::body::{expect_json, receive};
 use super::error::{ApiError, ErrorAnswer};
-use super::options::Options;
+use super::options::{Format, Options};
 use super::request::{CallBody, CallShape, parse};
-use super::work::{Labelled, Work};
+use super::textract::{AnalyzeExpense, analyze_expense};
+use super::work::{Counts, Labelled, Work};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(classify))
@@ -54,10 +55,20 @@ async fn classify(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let work = Work::admit(&app)?;
-    expect_json(&headers)?;
     let Query(query) = query.map_err(|e| ApiError::invalid_query(e.body_text()))?;
-    let body = receive(&app, &headers, body).await?;
+    call(&app, query, &headers, body).await
+}
+
+/// Answers a call in JSON; `query` are options from outside the body.
+pub(super) async fn call(
+    app: &Arc<App>,
+    query: Options,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let work = Work::admit(app)?;
+    expect_json(headers)?;
+    let body = receive(app, headers, body).await?;
     let read = move |body: &[u8], limits| {
         let call = parse(body, query, limits)?;
         Ok((call.receipts, (call.shape, call.options)))
@@ -69,7 +80,7 @@ async fn classify(
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = Answers)]
-enum AnswerBody {
+pub(super) enum AnswerBody {
     /// To one receipt.
     One(Option<Box<Answer>>),
     /// To a list.
@@ -79,17 +90,28 @@ enum AnswerBody {
         /// In the order of the call.
         receipts: Vec<Answer>,
     },
+    /// To any of them, with `format` `textract`.
+    Textract(AnalyzeExpense),
 }
 
 fn respond(labelled: Labelled, shape: CallShape, options: &Options) -> Result<Response, ApiError> {
     let counts = labelled.counts();
-    let mut answers = answers(labelled, options);
+    if options.format == Some(Format::Textract) {
+        let least = options.min_confidence.unwrap_or(0.0);
+        let pairs = labelled.receipts.iter().zip(&labelled.predictions);
+        return written(&AnswerBody::Textract(analyze_expense(pairs, least)), counts);
+    }
+    let mut answers = answers(labelled, |_| *options);
     let body = match shape {
         CallShape::One => AnswerBody::One(answers.pop().map(Box::new)),
         CallShape::List => AnswerBody::List(answers),
         CallShape::Wrapped => AnswerBody::Wrapped { receipts: answers },
     };
-    let json = serde_json::to_vec(&body).map_err(|error| {
+    written(&body, counts)
+}
+
+fn written(body: &AnswerBody, counts: Counts) -> Result<Response, ApiError> {
+    let json = serde_json::to_vec(body).map_err(|error| {
         tracing::error!(%error, "the answer could not be written");
         ApiError::internal()
     })?;

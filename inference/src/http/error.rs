@@ -155,6 +155,12 @@ impl ApiError {
         self
     }
 
+    /// The body of its answer.
+    pub fn answer(self) -> ErrorAnswer {
+        let Self { code, message, receipt, field } = self;
+        ErrorAnswer { error: ErrorBody { code, message, receipt, field } }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.code.status()
@@ -173,9 +179,8 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self { code, message, receipt, field } = self;
-        let body = ErrorAnswer { error: ErrorBody { code, message, receipt, field } };
-        let mut response = (code.status(), Json(body)).into_response();
+        let code = self.code;
+        let mut response = (code.status(), Json(self.answer())).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = code.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -30,6 +30,8 @@ pub enum ErrorCode {
     InvalidReceipt,
     /// Options that can't be.
     InvalidOptions,
+    /// Tensors that the model does not take.
+    InvalidTensors,
     /// More words in a receipt than allowed.
     TooManyWords,
     /// More receipts in a call than allowed.
@@ -48,7 +50,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidJson,
         Self::InvalidQuery,
         Self::IncompleteBody,
@@ -60,6 +62,7 @@ impl ErrorCode {
         Self::UnsupportedMediaType,
         Self::InvalidReceipt,
         Self::InvalidOptions,
+        Self::InvalidTensors,
         Self::TooManyWords,
         Self::TooManyReceipts,
         Self::Overloaded,
@@ -82,6 +85,7 @@ impl ErrorCode {
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::InvalidReceipt => "invalid_receipt",
+            Self::InvalidTensors => "invalid_tensors",
             Self::InvalidOptions => "invalid_options",
             Self::TooManyWords => "too_many_words",
             Self::TooManyReceipts => "too_many_receipts",
@@ -96,7 +100,9 @@ impl ErrorCode {
     /// The HTTP status that goes with it.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::InvalidJson | Self::InvalidQuery | Self::IncompleteBody => StatusCode::BAD_REQUEST,
+            Self::InvalidJson | Self::InvalidQuery | Self::IncompleteBody | Self::InvalidTensors => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -128,6 +134,15 @@ mod tests {
         for (index, code) in ErrorCode::ALL.into_iter().enumerate() {
             assert_eq!(code as usize, index, "{code:?} is out of place");
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+    }
+
+    #[test]
+    fn every_code_is_in_the_handbook_with_its_status() {
+        let handbook = include_str!("../../../docs/serving.md");
+        for code in ErrorCode::ALL {
+            let row = format!("| `{}` | {} |", code.as_str(), code.status().as_u16());
+            assert!(handbook.contains(&row), "{row} is not in docs/serving.md");
         }
     }
 }

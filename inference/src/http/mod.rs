@@ -5,23 +5,33 @@
 
 mod answer;
 mod app;
+mod auth;
 mod body;
 mod classify;
+mod docs;
 mod error;
 mod error_code;
 mod health;
+mod items;
+mod metrics;
 mod model;
 mod object;
+mod observe;
+mod oip;
+mod openapi;
 mod options;
 mod page;
 mod request;
 mod routes;
+mod sagemaker;
+mod textract;
 mod work;
 
-pub use app::{App, InHand, Phase};
+pub use app::{App, AppError, InHand, Phase};
 pub use body::{expect_json, media_type, receive};
 pub use error::{ApiError, ErrorAnswer};
 pub use error_code::ErrorCode;
+pub use openapi::openapi;
 pub use options::{BoxUnit, Options};
 pub use request::{Call, CallShape, RequestLimits, parse};
 pub use routes::router;

@@ -51,7 +51,10 @@ struct Probe {
 struct RuntimeAnswer {
     server_version: &'static str,
     onnxruntime_version: String,
+    /// Windows computed side by side under load.
     workers: usize,
+    /// Threads for a window that has no company.
+    threads: usize,
     loaded_in_ms: f64,
 }
 
@@ -87,6 +90,7 @@ async fn model(State(app): State<Arc<App>>) -> Result<Json<ModelAnswer>, ApiErro
             server_version: env!("CARGO_PKG_VERSION"),
             onnxruntime_version: service.runtime_version().to_string(),
             workers: service.workers(),
+            threads: service.threads(),
             loaded_in_ms: service.loaded_in().as_secs_f64() * 1e3,
         },
         limits: Limits {

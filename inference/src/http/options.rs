@@ -30,6 +30,8 @@ pub struct Options {
     pub probabilities: Option<bool>,
     /// Runs of words with their values [true].
     pub entities: Option<bool>,
+    /// Products with quantity, unit price and total, and whether they add up to the total [false].
+    pub line_items: Option<bool>,
     /// Entities whose confidence is below it (0..=1) are left out; words keep their labels; 0 by default.
     #[schema(minimum = 0, maximum = 1)]
     #[param(minimum = 0, maximum = 1)]
@@ -41,6 +43,21 @@ pub struct Options {
     #[schema(schema_with = origin_schema)]
     #[param(schema_with = origin_schema)]
     pub origin: Option<Origin>,
+    /// Shape of the answer; `native` by default.
+    #[param(inline)]
+    pub format: Option<Format>,
+}
+
+/// The shape of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AnswerFormat)]
+pub enum Format {
+    /// Words, entities and what was asked for besides.
+    #[default]
+    Native,
+    /// That of Amazon Textract's AnalyzeExpense.
+    Textract,
 }
 
 /// Where y is 0.
@@ -55,9 +72,11 @@ impl Options {
         Self {
             probabilities: self.probabilities.or(other.probabilities),
             entities: self.entities.or(other.entities),
+            line_items: self.line_items.or(other.line_items),
             min_confidence: self.min_confidence.or(other.min_confidence),
             unit: self.unit.or(other.unit),
             origin: self.origin.or(other.origin),
+            format: self.format.or(other.format),
         }
     }
 

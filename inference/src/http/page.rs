@@ -18,7 +18,15 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 
 const MARKUP: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
+const SCRIPT: &str = concat!(
+    include_str!("page/script/base.js"),
+    include_str!("page/script/samples.js"),
+    include_str!("page/script/receipt.js"),
+    include_str!("page/script/draw.js"),
+    include_str!("page/script/tables.js"),
+    include_str!("page/script/copy.js"),
+    include_str!("page/script/page.js"),
+);
 
 struct Page {
     html: String,

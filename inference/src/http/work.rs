@@ -12,6 +12,7 @@ use axum::response::Response;
 use layoutlm_core::encoder::EncodedReceipt;
 use layoutlm_core::predict::ReceiptPrediction;
 use layoutlm_core::receipt::Receipt;
+use layoutlm_core::window::Window;
 use tokio::task::spawn_blocking;
 
 use super::app::{App, InHand};
@@ -58,13 +59,20 @@ pub struct Counts {
     pub words: usize,
     /// Their windows.
     pub windows: usize,
+    /// Reading and encoding.
+    pub encode: Duration,
+    /// Until the first window was started.
+    pub queued: Duration,
+    /// Computing, summed over workers.
+    pub computed: Duration,
 }
 
 impl Labelled {
     /// What the access log says of it.
     pub fn counts(&self) -> Counts {
         let words = self.predictions.iter().map(|p| p.words.len()).sum();
-        Counts { receipts: self.predictions.len(), words, windows: self.windows }
+        let Self { windows, encode, queued, computed, .. } = *self;
+        Counts { receipts: self.predictions.len(), words, windows, encode, queued, computed }
     }
 }
 
@@ -102,17 +110,18 @@ impl Work {
         let arrived = Instant::now();
         self.within_deadline(async {
             let (encoding, limits) = (self.service.clone(), self.limits());
-            let (receipts, rest, encoded) = blocking(move || {
-                let (receipts, rest) = read(&body, limits)?;
-                drop(body);
-                let encoded = encode(&encoding, &receipts)?;
-                Ok((receipts, rest, encoded))
-            })
-            .await?;
+            let (receipts, rest, encoded) = self
+                .blocking(move || {
+                    let (receipts, rest) = read(&body, limits)?;
+                    drop(body);
+                    let encoded = encode(&encoding, &receipts)?;
+                    Ok((receipts, rest, encoded))
+                })
+                .await?;
             let (encoded, encode) = (Arc::new(encoded), arrived.elapsed());
             let done = self.compute(encoded.clone()).await?;
-            let service = self.service.clone();
-            blocking(move || write(label(service, receipts, &encoded, done, arrived, encode)?, rest)).await
+            let work = self.clone();
+            self.blocking(move || write(work.label(receipts, &encoded, done, arrived, encode)?, rest)).await
         })
         .await
     }
@@ -126,21 +135,66 @@ impl Work {
         let arrived = Instant::now();
         self.within_deadline(async {
             let encoding = self.service.clone();
-            let (receipts, encoded) = blocking(move || {
-                let encoded = encode(&encoding, &receipts)?;
-                Ok((receipts, encoded))
-            })
-            .await?;
+            let (receipts, encoded) = self
+                .blocking(move || {
+                    let encoded = encode(&encoding, &receipts)?;
+                    Ok((receipts, encoded))
+                })
+                .await?;
             let (encoded, encode) = (Arc::new(encoded), arrived.elapsed());
             let done = self.compute(encoded.clone()).await?;
-            let service = self.service.clone();
-            blocking(move || label(service, receipts, &encoded, done, arrived, encode)).await
+            let work = self.clone();
+            self.blocking(move || work.label(receipts, &encoded, done, arrived, encode)).await
         })
         .await
     }
 
+    /// Runs the network on windows made elsewhere, within the deadline: `[seq, labels]` for each, in their order.
+    ///
+    /// # Errors
+    /// 429 when the queue is full, 504 past the deadline, 500 for faults of the server.
+    pub async fn logits(&self, windows: Vec<Window>) -> Result<Vec<Vec<f32>>, ApiError> {
+        let encoded = vec![EncodedReceipt { num_words: 0, order: Vec::new(), windows }];
+        let done = self.within_deadline(self.compute(Arc::new(encoded))).await?;
+        Ok(done.logits.into_iter().flatten().collect())
+    }
+
+    /// Runs what would hold up the network threads elsewhere; a panic there is an internal error.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        spawn_blocking(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a request panicked");
+            self.app.metrics.panicked();
+            Err(ApiError::internal())
+        })
+    }
+
     async fn compute(&self, encoded: Arc<Vec<EncodedReceipt>>) -> Result<Done, ApiError> {
         self.service.compute(encoded).await.map_err(|e| refused(&e))
+    }
+
+    fn label(
+        &self,
+        receipts: Vec<Receipt>,
+        encoded: &[EncodedReceipt],
+        done: Done,
+        arrived: Instant,
+        encode: Duration,
+    ) -> Result<Labelled, ApiError> {
+        let service = self.service.clone();
+        let predictions = service.label(&receipts, encoded, &done.logits).map_err(|error| {
+            tracing::error!(%error, "labelling failed");
+            ApiError::internal()
+        })?;
+        self.app.metrics.labelled(&predictions, encoded, service.encoder().tokenizer().unk_id());
+        if self.app.log_content {
+            predictions.iter().for_each(log_content);
+        }
+        let windows = encoded.iter().map(|e| e.windows.len()).sum();
+        let Done { queued, computed, .. } = done;
+        Ok(Labelled { service, receipts, predictions, windows, arrived, encode, queued, computed })
     }
 
     async fn within_deadline<T>(
@@ -153,6 +207,13 @@ impl Work {
     }
 }
 
+/// The one place where the words of a receipt reach the log.
+fn log_content(prediction: &ReceiptPrediction) {
+    let words: Vec<String> = prediction.words.iter().map(|w| format!("{}/{}", w.text, w.label)).collect();
+    let (image_id, receipt_id) = (&prediction.image_id, prediction.receipt_id);
+    tracing::info!(image_id, receipt_id, words = words.join(" "), "content");
+}
+
 fn encode(service: &Service, receipts: &[Receipt]) -> Result<Vec<EncodedReceipt>, ApiError> {
     service.encode(receipts).map_err(|(index, error)| {
         tracing::error!(%error, receipt = index, "the tokenizer failed");
@@ -160,36 +221,9 @@ fn encode(service: &Service, receipts: &[Receipt]) -> Result<Vec<EncodedReceipt>
     })
 }
 
-fn label(
-    service: Arc<Service>,
-    receipts: Vec<Receipt>,
-    encoded: &[EncodedReceipt],
-    done: Done,
-    arrived: Instant,
-    encode: Duration,
-) -> Result<Labelled, ApiError> {
-    let predictions = service.label(&receipts, encoded, &done.logits).map_err(|error| {
-        tracing::error!(%error, "labelling failed");
-        ApiError::internal()
-    })?;
-    let windows = encoded.iter().map(|e| e.windows.len()).sum();
-    let Done { queued, computed, .. } = done;
-    Ok(Labelled { service, receipts, predictions, windows, arrived, encode, queued, computed })
-}
-
-/// Runs what would hold up the network threads elsewhere; a panic there is an internal error.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    spawn_blocking(work).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request panicked");
-        Err(ApiError::internal())
-    })
-}
-
 fn refused(error: &PoolError) -> ApiError {
     match error {
-        PoolError::Full { .. } => ApiError::overloaded(error.to_string()),
+        PoolError::Full { .. } | PoolError::TooLate { .. } => ApiError::overloaded(error.to_string()),
         PoolError::Closed => ApiError::draining(),
         PoolError::Engine(_) | PoolError::Panicked(_) => {
             tracing::error!(%error, "a window could not be computed");

@@ -1,7 +1,9 @@
-//! `data`: make receipts, bring them in, freeze them.
+//! `data`: make receipts, bring them in, look into them, freeze them.
 
+mod audit;
 mod import;
 mod snapshot;
+mod stats;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,10 @@ pub enum Command {
     Import(import::Args),
     /// Freeze an encoded, divided data set under the hash of its content, for `train --dataset-snapshot-load`.
     Snapshot(Box<snapshot::Args>),
+    /// Count labels by status, merged labels, lengths, and what a token limit would lose.
+    Stats(stats::Args),
+    /// Rank labels that models trained without them contradict, as a review list.
+    Audit(audit::Args),
 }
 
 /// Flags of `data synth`.
@@ -52,6 +58,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Synth(args) => synth(args),
         Command::Import(args) => import::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Audit(args) => audit::run(&args),
     }
 }
 

@@ -26,12 +26,15 @@ pub struct Args {
     encoding: EncodingArgs,
     #[command(flatten)]
     start: StartArgs,
+    /// Every option with its value and who gave it.
+    #[arg(skip)]
+    pub effective: Effective,
 }
 
 /// Runs the command.
 #[allow(clippy::print_stdout)] // The folder is the command's result.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let dataset = gather(&args.data, &Effective::default())?;
+    let dataset = gather(&args.data, &args.effective)?;
     let config = TrainConfig {
         job_name: "snapshot".into(),
         start: args.start.start()?,

@@ -17,8 +17,7 @@ const PLAIN: [&str; 9] = [
 /// Figures of each label, as `label_<LABEL>_<figure>`.
 const OF_A_LABEL: [&str; 3] = ["f1", "precision", "recall"];
 
-/// The labels whose mean F1 is `product_detail_macro_f1`.
-pub const PRODUCT_DETAIL: [&str; 4] = ["PRODUCT_NAME", "QUANTITY", "UNIT_PRICE", "LINE_TOTAL"];
+pub use layoutlm_core::label::PRODUCT_DETAIL_LABELS as PRODUCT_DETAIL;
 
 /// A reported figure by its plain name, e.g. `f1` or `label_DATE_recall`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

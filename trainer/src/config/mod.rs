@@ -75,6 +75,10 @@ pub struct TrainConfig {
     /// Whether every window is filled up to its greatest length, as padded trainers do. Costs time, changes nothing
     /// but the dropout masks.
     pub pad_to_max_length: bool,
+    /// Tokens of one forward pass, at most; a longer window gets one of its own. Larger micro-batches are computed in
+    /// several passes whose gradients add up to the same, so that memory stays bounded and a request to stop is
+    /// noticed within seconds.
+    pub max_pass_tokens: usize,
     /// Micro-batches per optimiser step.
     pub gradient_accumulation_steps: usize,
     /// Peak learning rate.
@@ -159,6 +163,7 @@ impl Default for TrainConfig {
             max_batch_tokens: None,
             group_by_length: true,
             pad_to_max_length: false,
+            max_pass_tokens: 4096,
             gradient_accumulation_steps: 1,
             learning_rate: 5e-5,
             warmup_ratio: 0.1,

@@ -102,7 +102,37 @@ impl LayoutLm {
         Ok(states)
     }
 
+    /// Shows what the four products of each layer read, `[tokens, …]` each, without dropout: the layer's input (query,
+    /// key and value), the mixed heads (attention output), the first normalisation's output (first feed-forward product)
+    /// and the activation's (second). One layer's are in memory at a time.
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and whatever `see` returns.
+    pub fn product_inputs(
+        &self,
+        batch: &PackedBatch,
+        mut see: impl FnMut(usize, [&Tensor; 4]) -> Result<()> + Send,
+    ) -> std::result::Result<(), ModelError> {
+        batch.check_for(&self.config, self.labels)?;
+        let masks = self.masks(None);
+        Ok(rayon::scope(|_| -> Result<()> {
+            let (mut state, _) = self.embeddings.forward(self, &masks, batch)?;
+            for index in 0..self.encoder.layers.len() {
+                let (out, saved) =
+                    self.encoder.forward(index, self, &masks, &batch.cu_seqlens, &state, None, true)?;
+                let saved = saved.ok_or_else(no_state)?;
+                let [context, middle, activated] = saved.product_inputs();
+                see(index, [&state, context, middle, activated])?;
+                state = out;
+            }
+            Ok(())
+        })?)
+    }
+
     /// Logits with dropout at the configuration's rates, keeping what the backward pass needs.
+    ///
+    /// Where the batch has labels, the last layer works out only the tokens that have one: the loss looks at no other,
+    /// so neither its value nor any gradient depends on the rest.
     ///
     /// # Errors
     /// As [`Self::forward`].
@@ -113,22 +143,30 @@ impl LayoutLm {
     ) -> std::result::Result<TrainPass<'_>, ModelError> {
         batch.check_for(&self.config, self.labels)?;
         let masks = self.masks(Some(Stream::new(dropout.seed).child(dropout.pass)));
+        let depth = self.encoder.layers.len();
+        let rows = if depth > 0 { batch.labelled_rows() } else { None };
         Ok(rayon::scope(|_| -> Result<_> {
             let (first, embeddings) = self.embeddings.forward(self, &masks, batch)?;
             let mut hidden = vec![first];
-            let mut layers = Vec::with_capacity(self.encoder.layers.len());
-            for index in 0..self.encoder.layers.len() {
+            let mut layers = Vec::with_capacity(depth);
+            for index in 0..depth {
                 let input = hidden.last().ok_or_else(no_state)?;
+                let rows = if index + 1 == depth { rows.as_deref() } else { None };
                 let (out, saved) =
-                    self.encoder.forward(index, self, &masks, &batch.cu_seqlens, input, true)?;
+                    self.encoder.forward(index, self, &masks, &batch.cu_seqlens, input, rows, true)?;
                 layers.extend(saved);
                 hidden.push(out);
             }
             let last = hidden.last().ok_or_else(no_state)?;
             ops::dropout(last, masks.at(Site::Classifier).as_ref())?;
-            let logits = self.classify(last)?;
+            let mut logits = self.classify(last)?;
+            if let Some(rows) = &rows {
+                let all = Tensor::zeros((batch.tokens(), self.labels), DType::F32, logits.device())?;
+                ops::scatter_rows(&all, &logits, rows)?;
+                logits = all;
+            }
             let cu_seqlens = batch.cu_seqlens.clone();
-            Ok(TrainPass { model: self, masks, cu_seqlens, embeddings, hidden, layers, logits })
+            Ok(TrainPass { model: self, masks, cu_seqlens, embeddings, rows, hidden, layers, logits })
         })?)
     }
 
@@ -218,7 +256,8 @@ impl LayoutLm {
             let (mut state, _) = self.embeddings.forward(self, &masks, batch)?;
             see(&state)?;
             for index in 0..self.encoder.layers.len() {
-                let (out, _) = self.encoder.forward(index, self, &masks, &batch.cu_seqlens, &state, false)?;
+                let (out, _) =
+                    self.encoder.forward(index, self, &masks, &batch.cu_seqlens, &state, None, false)?;
                 state = out;
                 see(&state)?;
             }
@@ -229,7 +268,7 @@ impl LayoutLm {
     fn classify(&self, hidden: &Tensor) -> Result<Tensor> {
         let logits = Tensor::zeros((hidden.dim(0)?, self.labels), DType::F32, hidden.device())?;
         let (weight, bias) = self.head();
-        ops::linear(&logits, hidden, weight.value(), bias.value())?;
+        ops::linear(&logits, hidden, weight.value(), Some(bias.value()), &self.workspace)?;
         Ok(logits)
     }
 }

@@ -103,6 +103,14 @@ impl PackedBatch {
         })
     }
 
+    /// The tokens that have a label; nothing where the batch has no labels or every token has one.
+    pub(crate) fn labelled_rows(&self) -> Option<Vec<usize>> {
+        let labels = self.labels.as_ref()?;
+        let labelled = labels.iter().enumerate().filter(|(_, label)| label.is_some());
+        let rows: Vec<usize> = labelled.map(|(row, _)| row).collect();
+        (rows.len() < labels.len()).then_some(rows)
+    }
+
     /// Checks lengths and every index against the tables' sizes.
     ///
     /// # Errors

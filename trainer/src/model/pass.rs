@@ -1,6 +1,6 @@
 //! One forward pass for training and the backward pass that follows it.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::embeddings::SavedEmbeddings;
 use super::encoder::SavedLayer;
@@ -56,6 +56,8 @@ pub struct TrainPass<'m> {
     pub(super) masks: Masks,
     pub(super) cu_seqlens: Vec<usize>,
     pub(super) embeddings: SavedEmbeddings<'m>,
+    /// The tokens the classifier saw; all where absent.
+    pub(super) rows: Option<Vec<usize>>,
     /// Input of each layer, and last what the classifier saw (after dropout).
     pub(super) hidden: Vec<Scratch<'m>>,
     pub(super) layers: Vec<SavedLayer<'m>>,
@@ -63,12 +65,13 @@ pub struct TrainPass<'m> {
 }
 
 impl TrainPass<'_> {
-    /// The logits, `[tokens, labels]`.
+    /// The logits, `[tokens, labels]`; zero for tokens without a label where the batch has labels.
     pub fn logits(&self) -> &Tensor {
         &self.logits
     }
 
-    /// Adds to every trainable parameter's gradient, given ∂loss/∂logits `[tokens, labels]`.
+    /// Adds to every trainable parameter's gradient, given ∂loss/∂logits `[tokens, labels]`. Rows of tokens whose
+    /// logits were not computed are not looked at.
     ///
     /// # Errors
     /// [`ModelError::Tensor`] for a gradient of another shape.
@@ -90,15 +93,24 @@ impl TrainPass<'_> {
         let (model, workspace) = (self.model, &self.model.workspace);
         let (weight, bias) = model.head();
         let Some(last) = self.hidden.pop() else { return Ok(()) };
-        linear_gradients(weight, bias, logits_gradient, &last)?;
-        let (tokens, hidden) = last.dims2()?;
-        let gradient = workspace.take(tokens, hidden)?;
-        ops::linear_input_gradient(&gradient, logits_gradient, weight.value(), false)?;
+        let (kept, hidden) = last.dims2()?;
+        let logits_gradient = match &self.rows {
+            None => logits_gradient.clone(),
+            Some(rows) => {
+                let picked = Tensor::zeros((kept, model.num_labels()), DType::F32, last.device())?;
+                ops::gather_rows(&picked, logits_gradient, rows)?;
+                picked
+            }
+        };
+        linear_gradients(weight, bias, &logits_gradient, &last)?;
+        let mut gradient = workspace.take(kept, hidden)?;
+        ops::linear_input_gradient(&gradient, &logits_gradient, weight.value(), false)?;
         drop(last);
         ops::dropout(&gradient, self.masks.at(Site::Classifier).as_ref())?;
         while let (Some(saved), Some(input)) = (self.layers.pop(), self.hidden.pop()) {
             let layer = self.layers.len();
-            model.encoder.backward(layer, model, &self.masks, &self.cu_seqlens, &gradient, saved, &input)?;
+            let (encoder, cu_seqlens) = (&model.encoder, &self.cu_seqlens);
+            gradient = encoder.backward(layer, model, &self.masks, cu_seqlens, gradient, saved, &input)?;
         }
         model.embeddings.backward(model, &self.masks, &gradient, self.embeddings)
     }

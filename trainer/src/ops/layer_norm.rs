@@ -5,7 +5,7 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::dropout::{Dropout, mask_row};
+use super::dropout::{Dropout, MaskRow, mask_row};
 use super::simd::{dot, sum, sum_squares, vectorized};
 use super::{rows_per_task, storage};
 
@@ -34,9 +34,24 @@ vectorized! {
         }
     }
 
-    fn add_row(row: &mut [f32], residual: &[f32]) {
-        for (x, residual) in row.iter_mut().zip(residual) {
-            *x += residual;
+    fn add_row(sum: &mut [f32], row: &[f32]) {
+        for (sum, x) in sum.iter_mut().zip(row) {
+            *sum += x;
+        }
+    }
+
+    fn add_bias_and_residual(row: &mut [f32], bias: &[f32], residual: &[f32], mask: Option<MaskRow>) {
+        match mask {
+            None => {
+                for ((x, bias), residual) in row.iter_mut().zip(bias).zip(residual) {
+                    *x = (*x + bias) + residual;
+                }
+            }
+            Some(mask) => {
+                for (column, ((x, bias), residual)) in row.iter_mut().zip(bias).zip(residual).enumerate() {
+                    *x = (*x + bias).mul_add(mask.factor(column as u32), *residual);
+                }
+            }
         }
     }
 
@@ -80,11 +95,11 @@ pub(crate) fn layer_norm(out: &Tensor, x: &Tensor, norm: &Norm<'_>) -> Result<()
     })
 }
 
-/// `x = dropout(x) + residual` and `out = norm(x)`, all `[tokens, width]`.
+/// `x = dropout(x + bias) + residual` and `out = norm(x)`, all `[tokens, width]` but the bias, `[width]`.
 pub(crate) fn add_norm(
     x: &Tensor,
     out: &Tensor,
-    residual: &Tensor,
+    [bias, residual]: [&Tensor; 2],
     norm: &Norm<'_>,
     site: Option<&Dropout>,
 ) -> Result<()> {
@@ -93,16 +108,14 @@ pub(crate) fn add_norm(
     let task = rows * width;
     storage::write(x, |x| {
         storage::write(out, |out| {
-            storage::read([residual, norm.gamma, norm.beta], |[residual, gamma, beta]| {
+            storage::read([bias, residual, norm.gamma, norm.beta], |[bias, residual, gamma, beta]| {
                 let tasks =
                     x.par_chunks_mut(task).zip(out.par_chunks_mut(task)).zip(residual.par_chunks(task));
                 tasks.enumerate().for_each(|(i, ((x, out), residual))| {
                     let lines = x.chunks_exact_mut(width).zip(out.chunks_exact_mut(width));
                     for (j, ((x, out), residual)) in lines.zip(residual.chunks_exact(width)).enumerate() {
-                        if let Some(site) = site {
-                            super::dropout::mask_row_in_place(site.row((i * rows + j) as u64), x);
-                        }
-                        add_row(x, residual);
+                        let mask = site.map(|site| site.row((i * rows + j) as u64));
+                        add_bias_and_residual(x, bias, residual, mask);
                         norm_row(x, gamma, beta, norm.epsilon, out);
                     }
                 });

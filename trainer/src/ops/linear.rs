@@ -5,18 +5,48 @@ use rayon::prelude::*;
 
 use super::gemm::{Threads, gemm, matrix, matrix_mut};
 use super::simd::vectorized;
-use super::storage;
+use super::transpose::transpose;
+use super::{Workspace, storage};
 
-/// `y [tokens, out] = x [tokens, in] · weight [out, in]ᵀ + bias [out]`.
-pub(crate) fn linear(y: &Tensor, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<()> {
+/// Tokens from which on a weight is worth turning over.
+const TOKENS_TO_TURN: usize = 64;
+
+/// `y [tokens, out] = x [tokens, in] · weight [out, in]ᵀ (+ bias [out])`.
+pub(crate) fn linear(
+    y: &Tensor,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    workspace: &Workspace,
+) -> Result<()> {
     let ((tokens, inputs), (outputs, _)) = (x.dims2()?, weight.dims2()?);
+    if let Some(bias) = bias {
+        storage::write(y, |y| {
+            storage::read([bias], |[bias]| {
+                y.par_chunks_mut(64 * outputs).for_each(|rows| {
+                    rows.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+                });
+                Ok(())
+            })
+        })?;
+    }
+    // The product itself turns a narrow, deep weight over on one thread, and reads it in steps that hit few of the
+    // cache's sets. A width that fills whole vectors is then used as it lies.
+    let turned = if inputs >= outputs && outputs % 16 == 0 && tokens >= TOKENS_TO_TURN {
+        let turned = workspace.take(inputs, outputs)?;
+        transpose(&turned, weight)?;
+        Some(turned)
+    } else {
+        None
+    };
     storage::write(y, |y| {
-        storage::read([x, weight, bias], |[x, weight, bias]| {
-            y.par_chunks_mut(64 * outputs).for_each(|rows| {
-                rows.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-            });
-            let (x, weight) = (matrix(x, tokens, inputs)?, matrix(weight, outputs, inputs)?);
-            gemm(matrix_mut(y, tokens, outputs)?, x, weight.t(), 1.0, true, Threads::Pool);
+        storage::read([x, turned.as_deref().unwrap_or(weight)], |[x, weight]| {
+            let x = matrix(x, tokens, inputs)?;
+            let weight = match turned {
+                Some(_) => matrix(weight, inputs, outputs)?,
+                None => matrix(weight, outputs, inputs)?.reversed_axes(),
+            };
+            gemm(matrix_mut(y, tokens, outputs)?, x, weight, 1.0, bias.is_some(), Threads::Pool);
             Ok(())
         })
     })

@@ -1,4 +1,4 @@
-//! `run.json` and `epochs.json`: what was asked, what the data were, and how each epoch did.
+//! `run.json`: what was asked, what the data were, and how each epoch did.
 //!
 //! Field names are those that existing readers of such runs expect; fields of our own come after them.
 
@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use layoutlm_core::encoding::Encoding;
-use layoutlm_core::evaluate::Evaluation;
 use layoutlm_core::label::Merges;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::TrainConfig;
 use crate::data::{LeakageReport, LeftOut};
-use crate::files::{FileError, write_atomic};
+use crate::files::{FileError, write_json};
 
 use super::BestCheckpoint;
 
@@ -206,7 +205,7 @@ impl RunRecord {
     /// # Errors
     /// [`FileError`].
     pub fn write(&self, run_dir: &Path) -> Result<(), FileError> {
-        write_pretty(&run_dir.join("run.json"), self)
+        write_json(&run_dir.join("run.json"), self)
     }
 
     /// Reads `run.json` of a run's folder.
@@ -265,102 +264,4 @@ pub fn legacy_configs(config: &TrainConfig, data: &str) -> (Map<String, Value>, 
     });
     let map = |v: Value| v.as_object().cloned().unwrap_or_default();
     (map(training), map(data))
-}
-
-/// `epochs.json`: the held-out evaluation of each checkpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EpochsRecord {
-    /// The run's name.
-    pub job_name: String,
-    /// Where the run lies in S3; empty for a local one.
-    pub run_s3_uri: String,
-    /// `persisted_val_receipt_keys`.
-    pub val_set_source: String,
-    /// Hash of the validation keys.
-    pub val_receipts_hash: String,
-    /// Receipts scored.
-    pub num_val_receipts: usize,
-    /// Tags in class-id order.
-    pub label_list: Vec<String>,
-    /// Effective merges.
-    pub label_merges: Merges,
-    /// `seqeval_entity_f1`.
-    pub metric: String,
-    /// `windowed`.
-    pub inference_mode: String,
-    /// Words per window.
-    pub window_size: usize,
-    /// Words between window starts.
-    pub window_stride: usize,
-    /// One per checkpoint.
-    pub epochs: Vec<Value>,
-    /// Epoch of the highest held-out F1, first on a tie.
-    pub best_epoch_heldout: Option<u64>,
-    /// Its checkpoint.
-    pub best_checkpoint_heldout: Option<String>,
-    /// When written, UTC.
-    pub generated_at: String,
-}
-
-impl EpochsRecord {
-    /// Adds one checkpoint's evaluation and finds the best anew.
-    pub fn push(&mut self, checkpoint: &str, step: u64, epoch: u64, evaluation: &Evaluation) {
-        let column = |of: fn(&layoutlm_core::metrics::Scores) -> f64| -> BTreeMap<&str, f64> {
-            evaluation.report.per_label.iter().map(|(l, s)| (l.as_str(), of(s))).collect()
-        };
-        let support: BTreeMap<&str, usize> =
-            evaluation.report.per_label.iter().map(|(l, s)| (l.as_str(), s.support)).collect();
-        self.epochs.push(json!({
-            "checkpoint": checkpoint,
-            "step": step,
-            "epoch": epoch,
-            "heldout_f1": evaluation.f1,
-            "heldout_precision": evaluation.precision,
-            "heldout_recall": evaluation.recall,
-            "heldout_metric": "seqeval_entity_f1",
-            "per_label_f1": column(|s| s.f1),
-            "per_label_precision": column(|s| s.precision),
-            "per_label_recall": column(|s| s.recall),
-            "per_label_support": support,
-            "entity_prediction_rate": evaluation.entity_prediction_rate,
-            "gold_entity_rate": evaluation.gold_entity_rate,
-            "token_accuracy": evaluation.token_accuracy,
-            "num_receipts_evaluated": evaluation.receipts,
-            "confusion": evaluation.confusion,
-        }));
-        let f1 = |e: &Value| e.get("heldout_f1").and_then(Value::as_f64).unwrap_or(0.0);
-        let mut best: Option<&Value> = None;
-        for entry in &self.epochs {
-            if best.is_none_or(|b| f1(entry) > f1(b)) {
-                best = Some(entry);
-            }
-        }
-        self.best_epoch_heldout = best.and_then(|e| e.get("epoch")?.as_u64());
-        self.best_checkpoint_heldout = best.and_then(|e| Some(e.get("checkpoint")?.as_str()?.to_string()));
-    }
-
-    /// Writes `epochs.json` into the run's folder.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub fn write(&self, run_dir: &Path) -> Result<(), FileError> {
-        write_pretty(&run_dir.join("epochs.json"), self)
-    }
-
-    /// Reads `epochs.json` of a run's folder.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub fn read(run_dir: &Path) -> Result<Self, FileError> {
-        let path = run_dir.join("epochs.json");
-        let text = std::fs::read_to_string(&path).map_err(FileError::at(&path))?;
-        serde_json::from_str(&text).map_err(|e| FileError::at(&path)(e.into()))
-    }
-}
-
-fn write_pretty(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
-    write_atomic(path, |f| {
-        serde_json::to_writer_pretty(&mut *f, value)?;
-        f.write_all(b"\n")
-    })
 }

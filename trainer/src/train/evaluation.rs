@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
-use layoutlm_core::evaluate::{Evaluation, evaluate};
+use layoutlm_core::evaluate::Evaluation;
 use layoutlm_core::window::Window;
 
+use super::held_out::EpochScores;
 use super::prepare::Prepared;
 use super::{EpochReport, Observer, TrainError};
-use crate::config::PRODUCT_DETAIL;
 use crate::model::{CandleClassifier, LayoutLm};
 use crate::run::{BestCheckpoint, EpochMetrics};
 
@@ -22,47 +22,57 @@ impl Prepared {
         stop: &AtomicBool,
     ) -> Result<Option<Option<Evaluation>>, TrainError> {
         let started = Instant::now();
-        let Some(evaluation) = self.score(stop)? else { return Ok(None) };
-        self.state.seconds += started.elapsed().as_secs_f64();
+        let Some(scores) = self.score(stop)? else { return Ok(None) };
+        let evaluation = scores.evaluation.clone();
+        let seconds = started.elapsed().as_secs_f64();
+        self.state.seconds += seconds;
         self.state.epoch += 1;
         self.state.epoch_step = 0;
-        let metrics = self.metrics(&evaluation);
+        let metrics = self.metrics(&evaluation, seconds);
         let is_best = self.note_best(&metrics);
         if self.config.eval_heldout_windowed {
             let (step, epoch) = (self.state.global_step, self.state.epoch as u64);
-            self.epochs.push(&format!("checkpoint-{step}"), step, epoch, &evaluation);
+            self.epochs.push(scores.entry(&format!("checkpoint-{step}"), step, epoch));
             self.state.epochs = self.epochs.epochs.clone();
         }
         self.state.epoch_metrics.push(metrics.clone());
         (self.state.loss_sum, self.state.loss_steps, self.state.train_seconds) = (0.0, 0, 0.0);
         let folder = self.save()?;
+        self.keep_evaluation(&scores, is_best);
         self.write_records("running")?;
         observer.epoch(&EpochReport { metrics: &metrics, evaluation: &evaluation, is_best });
         self.tell_saved(observer, &folder, true);
         Ok(Some(is_best.then_some(evaluation)))
     }
 
-    fn score(&self, stop: &AtomicBool) -> Result<Option<Evaluation>, TrainError> {
+    fn score(&self, stop: &AtomicBool) -> Result<Option<EpochScores>, TrainError> {
         let averaged = self.average.as_ref().map(|a| a.model(&self.model)).transpose()?;
         let model: &LayoutLm = averaged.as_ref().unwrap_or(&self.model);
         let classifier = Stoppable { inner: CandleClassifier::new(model), stop };
-        match evaluate(&self.encoder, &classifier, &self.validation, &|_| {}) {
+        match self.held_out.score(&self.encoder, &classifier, &self.validation) {
             Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
-            result => Ok(Some(result?)),
+            result => result.map(Some),
         }
     }
 
-    fn metrics(&self, evaluation: &Evaluation) -> EpochMetrics {
+    /// Leaves the epoch's predictions and, for the best, its complete evaluation beside the records.
+    fn keep_evaluation(&self, scores: &EpochScores, is_best: bool) {
+        let checkpoint = format!("checkpoint-{}", self.state.global_step);
+        let at = (checkpoint.as_str(), self.state.epoch as u64);
+        self.held_out.keep(&self.config.run_dir(), &self.encoder, &self.validation, scores, at, is_best);
+    }
+
+    fn metrics(&self, evaluation: &Evaluation, seconds: f64) -> EpochMetrics {
         let last = self.state.global_step.saturating_sub(1);
         let mut eval = evaluation.flat();
         for (name, value) in [
-            ("product_detail_macro_f1", Some(product_detail_macro_f1(evaluation))),
-            ("macro_f1", Some(evaluation.report.macro_avg.f1)),
-            ("weighted_f1", Some(evaluation.report.weighted.f1)),
-            ("o_token_accuracy", evaluation.o_token_accuracy),
+            ("macro_f1", evaluation.report.macro_avg.f1),
+            ("weighted_f1", evaluation.report.weighted.f1),
+            ("runtime", seconds),
+            ("samples_per_second", evaluation.receipts as f64 / seconds.max(1e-9)),
         ] {
-            if let Some(value) = value.filter(|v| v.is_finite()) {
-                eval.entry(name.into()).or_insert(value);
+            if value.is_finite() {
+                eval.insert(name.into(), value);
             }
         }
         EpochMetrics {
@@ -91,13 +101,6 @@ impl Prepared {
         }
         is_best
     }
-}
-
-/// Mean F1 of the product labels that are in the report; 0 if none is.
-fn product_detail_macro_f1(evaluation: &Evaluation) -> f64 {
-    let scores: Vec<f64> =
-        PRODUCT_DETAIL.iter().filter_map(|l| evaluation.report.per_label.get(*l)).map(|s| s.f1).collect();
-    if scores.is_empty() { 0.0 } else { scores.iter().sum::<f64>() / scores.len() as f64 }
 }
 
 /// A classifier that gives up between receipts when asked to stop.

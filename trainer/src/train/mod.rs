@@ -8,6 +8,8 @@ mod encode;
 mod error;
 mod evaluation;
 mod examples;
+mod held_out;
+mod logged;
 mod observer;
 mod persist;
 mod prepare;
@@ -22,6 +24,7 @@ mod step;
 pub use encode::freeze;
 pub use error::TrainError;
 pub use examples::Example;
+pub use held_out::EVALUATION_FILE;
 pub use observer::{
     BestChanged, CheckpointSaved, EpochReport, Observer, Observers, Silent, Started, StepReport,
 };
@@ -32,6 +35,7 @@ use std::sync::atomic::AtomicBool;
 use layoutlm_core::evaluate::Evaluation;
 use layoutlm_core::receipt::Receipt;
 
+use self::logged::Logged;
 use crate::config::TrainConfig;
 use crate::data::{Division, LeakageReport, LeftOut, PythonRandom, SplitSource};
 use crate::run::BestCheckpoint;
@@ -126,8 +130,9 @@ pub fn train(
         .num_threads(config.threads)
         .build()
         .map_err(|e| TrainError::Threads(e.to_string()))?;
+    let runs_dir = config.output_dir.clone();
     pool.install(|| {
         let run = prepare::Prepared::new(config, data)?;
-        run_loop::run(run, observer, stop)
+        run_loop::run(run, &mut Logged::new(observer, &runs_dir), stop)
     })
 }

@@ -31,6 +31,8 @@ pub struct StepReport {
     pub loss: f64,
     /// Tokens per second of this step.
     pub tokens_per_second: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
 }
 
 /// One evaluation. Checkpoint and records are on the disk by then.

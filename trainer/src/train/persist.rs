@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use layoutlm_core::encoder::{Encoder, EncoderError};
+
 use super::prepare::Prepared;
 use super::{BestChanged, CheckpointSaved, Observer, TrainError};
-use crate::files::FileError;
-use crate::run::{RunError, checkpoints, prune, save, save_best};
+use crate::run::{EpochMetrics, RunError, checkpoints, prune, save, save_best};
 
 /// Prefix of the weights themselves among a checkpoint's state, where `model.safetensors` holds their average.
 pub(super) const RAW_WEIGHTS: &str = "weight.";
@@ -18,18 +19,25 @@ impl Prepared {
         let weights = match &self.average {
             None => self.model.weights()?,
             Some(average) => {
-                for (name, array) in self.model.weights()?.iter() {
-                    state.insert(format!("{RAW_WEIGHTS}{name}"), array.clone());
+                for (name, array) in self.model.weights()? {
+                    state.insert(format!("{RAW_WEIGHTS}{name}"), array);
                 }
                 average.weights(&self.model)?
             }
         };
-        let folder = save(&dir, self.model.config(), &weights, &self.encoder, &state, &self.state)?;
+        let calibrated = self.calibrated(self.state.epoch_metrics.last())?;
+        let folder = save(&dir, self.model.config(), &weights, &calibrated, &state, &self.state)?;
         if self.is_best() {
             save_best(&dir, &folder)?;
         }
         prune(&dir, self.config.keep_checkpoints, self.state.best.as_ref())?;
         Ok(folder)
+    }
+
+    /// The encoder with the temperature that an evaluation fitted on the validation receipts.
+    fn calibrated(&self, evaluation: Option<&EpochMetrics>) -> Result<Encoder, TrainError> {
+        let fitted = evaluation.and_then(|m| m.get("temperature")).unwrap_or(1.0);
+        Ok(self.encoder.with_temperature(fitted as f32).map_err(EncoderError::from)?)
     }
 
     /// Keeps where an interrupted run stands, unless a checkpoint of this step is there already.
@@ -74,8 +82,12 @@ impl Prepared {
         }
     }
 
-    pub(super) fn write_records(&mut self, status: &str) -> Result<(), FileError> {
+    pub(super) fn write_records(&mut self, status: &str) -> Result<(), TrainError> {
         let dir = self.config.run_dir();
+        let best_step = self.state.best.as_ref().map(|b| b.step);
+        let best = self.state.epoch_metrics.iter().find(|m| Some(m.global_step) == best_step);
+        self.record.encoding = self.calibrated(best)?.encoding().clone();
+        self.record.encoding_fingerprint = self.record.encoding.fingerprint();
         self.record.status = status.into();
         self.record.epoch_metrics = self.state.epoch_metrics.clone();
         self.record.best = self.state.best.clone();
@@ -85,6 +97,6 @@ impl Prepared {
             return Ok(());
         }
         self.epochs.generated_at = crate::machine::now();
-        self.epochs.write(&dir)
+        Ok(self.epochs.write(&dir)?)
     }
 }

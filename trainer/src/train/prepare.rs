@@ -13,6 +13,7 @@ use layoutlm_core::tokenize::Tokenizer;
 use super::class_weights::loss_config;
 use super::encode::{encode, gold};
 use super::examples::Example;
+use super::held_out::HeldOutSet;
 use super::record::{Facts, epochs_record, run_record};
 use super::resume::{Standing, resume_or_start};
 use super::settings::settings;
@@ -35,6 +36,7 @@ pub(super) struct Prepared {
     /// Tokens of each example as it is computed, padding counted.
     pub(super) lengths: Vec<usize>,
     pub(super) validation: Vec<GoldReceipt>,
+    pub(super) held_out: HeldOutSet,
     pub(super) plans: Vec<EpochPlan>,
     pub(super) schedule: LinearSchedule,
     pub(super) loss: LossConfig,
@@ -94,12 +96,14 @@ impl Prepared {
         }
         let epochs = epochs_record(&record, &state);
         let loss = loss_config(&config, &encoder.encoding().labels, &examples);
+        let held_out = HeldOutSet::new(&encoder, &validation, data, config.validation_status, &run_dir)?;
         Ok(Self {
             config,
             encoder,
             examples,
             lengths,
             validation,
+            held_out,
             plans,
             schedule,
             loss,

@@ -11,7 +11,8 @@ use super::examples::Example;
 use crate::config::TrainConfig;
 use crate::data::{DownsampleReport, SplitSource, keys_hash};
 use crate::run::{
-    Comparability, EpochsRecord, RunRecord, SplitCounts, SplitMetadata, State, legacy_configs, split_counts,
+    Comparability, EpochsRecord, RunRecord, SHOWCASE, SplitCounts, SplitMetadata, State, legacy_configs,
+    showcase_key, split_counts,
 };
 use crate::weights::{LoadReport, TensorOrigin};
 
@@ -146,21 +147,30 @@ fn comparability(data: &TrainData) -> Comparability {
 }
 
 pub(super) fn epochs_record(record: &RunRecord, state: &State) -> EpochsRecord {
-    EpochsRecord {
+    let split = &record.split_metadata;
+    let mut epochs = EpochsRecord {
         job_name: record.job_name.clone(),
-        run_s3_uri: String::new(),
         val_set_source: "persisted_val_receipt_keys".into(),
-        val_receipts_hash: record.split_metadata.val_receipts_hash.clone(),
-        num_val_receipts: record.split_metadata.num_val_receipts,
+        val_receipts_hash: split.val_receipts_hash.clone(),
+        val_receipts_hash_recorded: Some(split.val_receipts_hash.clone()),
+        val_receipts_hash_verified: true,
+        num_val_receipts: split.num_val_receipts,
+        random_seed: Some(split.random_seed),
         label_list: record.label_list.clone(),
         label_merges: record.label_merges.clone(),
         metric: "seqeval_entity_f1".into(),
         inference_mode: "windowed".into(),
-        window_size: record.split_metadata.window_size,
-        window_stride: record.split_metadata.window_stride,
+        window_size: split.window_size,
+        window_stride: split.window_stride,
+        showcase_receipt_keys: split
+            .val_receipt_keys
+            .iter()
+            .take(SHOWCASE)
+            .map(|k| showcase_key(k))
+            .collect(),
         epochs: state.epochs.clone(),
-        best_epoch_heldout: None,
-        best_checkpoint_heldout: None,
-        generated_at: String::new(),
-    }
+        ..EpochsRecord::default()
+    };
+    epochs.find_best();
+    epochs
 }

@@ -84,7 +84,8 @@ impl Prepared {
             self.state.seconds += seconds;
             let tokens_per_second = done.tokens as f64 / seconds.max(1e-9);
             let (global_step, loss) = (self.state.global_step, done.loss);
-            observer.step(&StepReport { global_step, loss, tokens_per_second });
+            let learning_rate = self.schedule.at(global_step.saturating_sub(1));
+            observer.step(&StepReport { global_step, loss, tokens_per_second, learning_rate });
         }
         Ok(true)
     }

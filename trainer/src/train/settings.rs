@@ -31,6 +31,7 @@ pub(super) fn settings(
         "--max-batch-tokens": config.max_batch_tokens,
         "--group-by-length": config.group_by_length,
         "--pad-to-max-length": config.pad_to_max_length,
+        "tokens per pass": config.max_pass_tokens,
         "--gradient-accumulation-steps": config.gradient_accumulation_steps,
         "--lr": config.learning_rate,
         "--warmup-ratio": config.warmup_ratio,

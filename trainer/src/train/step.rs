@@ -11,9 +11,6 @@ use crate::files::write_atomic;
 use crate::loss::divergence;
 use crate::model::{DropoutState, LabelledWindow, ModelError, PackedBatch};
 
-/// Most tokens of one forward pass. Larger micro-batches are computed in several passes whose gradients add up to
-/// the same, so that memory stays bounded and a request to stop is noticed within seconds.
-const MAX_PASS_TOKENS: usize = 8192;
 /// Room for the passes of one step in the dropout generator's counter.
 const PASSES_PER_STEP: u64 = 1 << 20;
 
@@ -99,7 +96,7 @@ impl Prepared {
         Ok(value)
     }
 
-    /// The step's micro-batches as batches of at most [`MAX_PASS_TOKENS`].
+    /// The step's micro-batches, cut where they are too large for one pass.
     fn passes(&self) -> Vec<PackedBatch> {
         let plan = self.plans.get(self.state.epoch);
         let micro_batches = plan.map(|p| p.step(self.state.epoch_step)).unwrap_or_default();
@@ -110,7 +107,7 @@ impl Prepared {
                 let mut tokens = 0;
                 let fitting = rest.iter().take_while(|&&i| {
                     tokens += self.lengths.get(i).copied().unwrap_or(0);
-                    tokens <= MAX_PASS_TOKENS
+                    tokens <= self.config.max_pass_tokens
                 });
                 let (now, later) = rest.split_at(fitting.count().max(1));
                 passes.push(self.pack(now));

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
+use safetensors::tensor::{Dtype, Metadata, View};
 
 use super::{Array, Weights, WeightsError};
 use crate::files::{FileError, replace_atomic};
@@ -14,30 +16,59 @@ use crate::files::{FileError, replace_atomic};
 /// # Errors
 /// [`WeightsError::File`] when unreadable, [`WeightsError::Corrupt`] when truncated or not safetensors.
 pub fn read_tensor_file(path: &Path) -> Result<Weights, WeightsError> {
-    let bytes = std::fs::read(path).map_err(FileError::at(path))?;
     let corrupt = |reason: String| WeightsError::Corrupt { path: path.to_path_buf(), reason };
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| corrupt(e.to_string()))?;
+    let mut file = File::open(path).map_err(FileError::at(path))?;
+    let header = read_header(&mut file).map_err(FileError::at(path))?.map_err(corrupt)?;
     let mut weights = Weights::default();
-    for (name, view) in file.iter() {
-        if let Some(data) = to_f32(&view) {
-            let shape = view.shape().to_vec();
-            if data.len() != shape.iter().product::<usize>() {
-                return Err(corrupt(format!(
-                    "tensor {name} holds {} elements for shape {shape:?}",
-                    data.len()
-                )));
-            }
-            weights.insert(name, Array { shape, data });
+    // In the order of the file, one at a time, so that only one tensor is ever in memory twice.
+    for name in header.offset_keys() {
+        let Some(info) = header.info(&name) else { continue };
+        let mut bytes = vec![0; info.data_offsets.1.saturating_sub(info.data_offsets.0)];
+        file.read_exact(&mut bytes).map_err(FileError::at(path))?;
+        let Some(data) = to_f32(info.dtype, &bytes) else { continue };
+        let shape = info.shape.clone();
+        if data.len() != shape.iter().product::<usize>() {
+            let elements = data.len();
+            return Err(corrupt(format!("tensor {name} holds {elements} elements for shape {shape:?}")));
         }
+        weights.insert(name, Array { shape, data });
     }
     Ok(weights)
 }
 
+/// Largest header of a file that is read; that of the largest models is far below.
+const LARGEST_HEADER: u64 = 100 << 20;
+
+/// What the file says it holds, if it is as long as that. The data follows.
+fn read_header(file: &mut File) -> std::io::Result<Result<Metadata, String>> {
+    let length = file.metadata()?.len();
+    let mut prefix = [0; size_of::<u64>()];
+    if length < prefix.len() as u64 {
+        return Ok(Err(format!("holds {length} bytes and so no header")));
+    }
+    file.read_exact(&mut prefix)?;
+    let (header, before) = (u64::from_le_bytes(prefix), prefix.len() as u64);
+    if header > LARGEST_HEADER.min(length - before) {
+        return Ok(Err(format!("its header of {header} bytes does not fit a file of {length}")));
+    }
+    let mut text = vec![0; usize::try_from(header).unwrap_or(usize::MAX)];
+    file.read_exact(&mut text)?;
+    let metadata: Metadata = match serde_json::from_slice(&text) {
+        Ok(metadata) => metadata,
+        Err(e) => return Ok(Err(format!("its header can't be read: {e}"))),
+    };
+    let expected = before + header + metadata.data_len() as u64;
+    Ok(if expected == length {
+        Ok(metadata)
+    } else {
+        Err(format!("holds {length} bytes, but its header speaks of {expected}: cut short or damaged"))
+    })
+}
+
 /// The elements as f32, or nothing for integer types.
-fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
-    let bytes = view.data();
+fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     let halves = || bytes.as_chunks::<2>().0.iter();
-    match view.dtype() {
+    match dtype {
         Dtype::F32 => Some(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
         Dtype::F64 => Some(bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect()),
         Dtype::F16 => Some(halves().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()),

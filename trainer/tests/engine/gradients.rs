@@ -4,11 +4,11 @@ use candle_core::Device;
 use layoutlm_core::label::LabelId;
 use layoutlm_core::window::Window;
 use layoutlm_trainer::loss::{LossConfig, Normalization};
-use layoutlm_trainer::model::{DropoutState, LayoutLm, ModelError, PackedBatch};
+use layoutlm_trainer::model::{DropoutState, LayoutLm, ModelError, PackedBatch, TrainPass};
 use layoutlm_trainer::optim::{AdamW, AdamWConfig};
 use layoutlm_trainer::weights::Weights;
 
-use crate::shared::{labels, small_config, small_model, windows};
+use crate::shared::{labels, max_difference, small_config, small_model, windows};
 
 const MASKS: DropoutState = DropoutState { seed: 11, pass: 3 };
 
@@ -81,6 +81,47 @@ fn every_tensor_has_the_slope_of_the_loss() {
 #[test]
 fn every_tensor_has_the_slope_of_the_loss_with_dropout() {
     check_every_tensor(0.25);
+}
+
+#[test]
+fn tokens_without_a_label_are_left_out_and_nothing_else_changes() {
+    let (some, all) = (small_model(0.0), small_model(0.0));
+    let labelled = batch();
+    let pass = some.forward_train(&labelled, MASKS).unwrap();
+    // Without labels every token is worked out.
+    let unlabelled = PackedBatch { labels: None, ..labelled.clone() };
+    let full = all.forward_train(&unlabelled, MASKS).unwrap();
+    let rows = |pass: &TrainPass<'_>| pass.logits().to_vec2::<f32>().unwrap();
+    let labels = labelled.labels.as_ref().unwrap();
+    assert!(labels.iter().any(Option::is_none) && labels.iter().any(Option::is_some));
+    for ((some, all), label) in rows(&pass).iter().zip(&rows(&full)).zip(labels) {
+        match label {
+            Some(_) => assert!(max_difference(some, all) < 1e-5),
+            None => assert_eq!(some, &[0.0; 3]),
+        }
+    }
+    let gradient = |pass: &TrainPass<'_>| loss().evaluate(pass.logits(), &labelled, 7.0).unwrap().gradient;
+    let (for_some, for_all) = (gradient(&pass), gradient(&full));
+    pass.backward(&for_some).unwrap();
+    full.backward(&for_all).unwrap();
+    for (name, _) in some.weights().unwrap().iter() {
+        let [some, all] = [&some, &all].map(|model| model.gradient(name).unwrap().unwrap().data);
+        assert!(max_difference(&some, &all) < 1e-5, "{name}");
+    }
+}
+
+#[test]
+fn a_batch_without_a_single_label_has_a_gradient_of_zero() {
+    let model = small_model(0.1);
+    let mut batch = batch();
+    batch.labels = Some(vec![None; batch.tokens()]);
+    let pass = model.forward_train(&batch, MASKS).unwrap();
+    let loss = loss().evaluate(pass.logits(), &batch, 7.0).unwrap();
+    pass.backward(&loss.gradient).unwrap();
+    model.check_gradients().unwrap();
+    for (name, _) in model.weights().unwrap().iter() {
+        assert!(model.gradient(name).unwrap().unwrap().data.iter().all(|g| *g == 0.0), "{name}");
+    }
 }
 
 #[test]

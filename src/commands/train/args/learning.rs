@@ -68,7 +68,7 @@ pub struct LearningArgs {
     #[arg(long, env = "LAYOUTLM_EARLY_STOPPING_PATIENCE", default_value_t = 2, value_name = "EVALUATIONS")]
     pub early_stopping_patience: usize,
     /// Decides the best checkpoint: f1, precision, recall, accuracy, loss, macro_f1, weighted_f1,
-    /// product_detail_macro_f1, o_token_accuracy, or label_<LABEL>_f1, _precision or _recall.
+    /// product_detail_macro_f1, o_token_accuracy, or of one label, e.g. label_DATE_f1, _precision or _recall.
     #[arg(long, env = "LAYOUTLM_CHECKPOINT_METRIC", default_value = "f1", value_name = "METRIC")]
     pub checkpoint_metric: CheckpointMetric,
     /// Threads of the CPU kernels; all cores by default.

@@ -1,0 +1,7 @@
+//! The int8 variant: which outliers are tamed, which products stay in float, and the proof that labels survive.
+
+mod ranges;
+mod search;
+
+pub(crate) use ranges::Ranges;
+pub(crate) use search::{Lab, Settled, settle};
