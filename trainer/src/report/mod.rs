@@ -1,7 +1,8 @@
 //! What a run is worth, written out: `RESULTS.md` and a self-contained `report.html`, and runs put side by side.
 //!
 //! Everything is read from the run's folder, so a report can be made again at any time, also for runs of the Python
-//! trainer. [`sections`] decides what is said; [`markdown`] and [`html`] only how it looks.
+//! trainer. `sections` decides what is said; [`markdown()`] and
+//! [`page`] only how it looks.
 
 mod chart;
 mod compare;

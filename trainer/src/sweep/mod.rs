@@ -1,6 +1,6 @@
 //! A small search over settings on one machine: every trial is an ordinary run, hopeless ones are stopped early.
 //!
-//! [`plan`](grid) says which values are tried, [`rungs`] when trials are compared, [`sweep`] runs them. Trials share
+//! [`grid`] says which values are tried, [`rungs()`] when trials are compared, [`sweep()`] runs them. Trials share
 //! their encoded receipts. A sweep that was stopped goes on from its runs' checkpoints.
 
 mod plan;
