@@ -7,6 +7,7 @@ pub mod browser;
 pub mod bundle;
 pub mod client;
 pub mod docker;
+pub mod emulated;
 pub mod model;
 pub mod page_hand;
 pub mod program;

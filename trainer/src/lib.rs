@@ -9,6 +9,7 @@ pub mod batching;
 pub mod config;
 pub mod data;
 pub mod files;
+pub mod gpu;
 pub mod loss;
 pub mod machine;
 pub mod model;

@@ -18,6 +18,11 @@ impl Stream {
         Self(mix(self.0.wrapping_add(mix(id.wrapping_add(0xD1B5_4A32_D192_ED03)))))
     }
 
+    /// What [`Self::bits`] mixes the index into.
+    pub(crate) fn state(self) -> u64 {
+        self.0
+    }
+
     /// 64 bits for `index`.
     pub(crate) fn bits(self, index: u64) -> u64 {
         mix(self.0 ^ index.wrapping_mul(0x9E37_79B9_7F4A_7C15))

@@ -58,17 +58,27 @@ impl<M: Borrow<LayoutLm> + Send + Sync> TokenClassifier for CandleClassifier<M> 
 
     fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
         let mut logits = Vec::with_capacity(windows.len());
-        let mut rest = windows;
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fitting = rest.iter().take_while(|w| {
-                tokens += w.len();
-                tokens <= self.token_budget
-            });
-            let (now, later) = rest.split_at(fitting.count().max(1));
-            logits.extend(self.pass(now)?);
-            rest = later;
+        for windows in passes(windows, self.token_budget) {
+            logits.extend(self.pass(windows)?);
         }
         Ok(logits)
     }
+}
+
+/// Cuts windows into passes of at most `token_budget` tokens; a longer window gets a pass of its own.
+pub(crate) fn passes<'s, 'w>(
+    windows: &'s [&'w Window],
+    token_budget: usize,
+) -> impl Iterator<Item = &'s [&'w Window]> {
+    let mut rest = windows;
+    std::iter::from_fn(move || {
+        let mut tokens = 0;
+        let fitting = rest.iter().take_while(|w| {
+            tokens += w.len();
+            tokens <= token_budget
+        });
+        let (now, later) = rest.split_at(fitting.count().max(1).min(rest.len()));
+        rest = later;
+        (!now.is_empty()).then_some(now)
+    })
 }

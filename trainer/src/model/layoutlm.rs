@@ -7,7 +7,6 @@ use layoutlm_core::config::ModelConfig;
 
 use super::embeddings::Embeddings;
 use super::encoder::{Encoder, Layer};
-use super::packed::TableRows;
 use super::pass::{DropoutState, Masks, Site, TrainPass};
 use super::{ModelError, PackedBatch, Parameter};
 use crate::ops::{self, Norm, Workspace};
@@ -114,7 +113,7 @@ impl LayoutLm {
         batch: &PackedBatch,
         mut see: impl FnMut(usize, [&Tensor; 4]) -> Result<()> + Send,
     ) -> std::result::Result<(), ModelError> {
-        batch.check(&self.table_rows())?;
+        batch.check_for(&self.config, self.labels)?;
         let masks = self.masks(None);
         Ok(rayon::scope(|_| -> Result<()> {
             let (mut state, _) = self.embeddings.forward(self, &masks, batch)?;
@@ -142,7 +141,7 @@ impl LayoutLm {
         batch: &PackedBatch,
         dropout: DropoutState,
     ) -> std::result::Result<TrainPass<'_>, ModelError> {
-        batch.check(&self.table_rows())?;
+        batch.check_for(&self.config, self.labels)?;
         let masks = self.masks(Some(Stream::new(dropout.seed).child(dropout.pass)));
         let depth = self.encoder.layers.len();
         let rows = if depth > 0 { batch.labelled_rows() } else { None };
@@ -246,21 +245,12 @@ impl LayoutLm {
         Masks { stream, hidden, probabilities }
     }
 
-    fn table_rows(&self) -> TableRows {
-        TableRows {
-            words: self.config.vocab_size,
-            positions: self.config.max_position_embeddings,
-            boxes: self.config.max_2d_position_embeddings,
-            labels: self.labels,
-        }
-    }
-
     fn evaluate(
         &self,
         batch: &PackedBatch,
         mut see: impl FnMut(&Tensor) -> Result<()> + Send,
     ) -> std::result::Result<Tensor, ModelError> {
-        batch.check(&self.table_rows())?;
+        batch.check_for(&self.config, self.labels)?;
         let masks = self.masks(None);
         Ok(rayon::scope(|_| -> Result<_> {
             let (mut state, _) = self.embeddings.forward(self, &masks, batch)?;

@@ -15,3 +15,6 @@ pub use layoutlm::LayoutLm;
 pub use packed::{LabelledWindow, PackedBatch};
 pub use parameter::{Parameter, ParameterPart};
 pub use pass::{DropoutState, TrainPass};
+
+pub(crate) use classifier::passes;
+pub(crate) use pass::{Masks, Site, lookup_ids};

@@ -3,6 +3,7 @@
 //! Layers that work on each token alone run on `[tokens, hidden]`; attention looks only inside one window, found by
 //! the running sums in `cu_seqlens`. Logits equal those of a padded batch on its unmasked tokens.
 
+use layoutlm_core::config::ModelConfig;
 use layoutlm_core::label::LabelId;
 use layoutlm_core::window::Window;
 
@@ -87,6 +88,19 @@ impl PackedBatch {
     /// Number of tokens that enter the loss.
     pub fn labelled_tokens(&self) -> usize {
         self.labels.iter().flatten().flatten().count()
+    }
+
+    /// Checks the batch against a model of these dimensions with `labels` classes.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(crate) fn check_for(&self, config: &ModelConfig, labels: usize) -> Result<(), ModelError> {
+        self.check(&TableRows {
+            words: config.vocab_size,
+            positions: config.max_position_embeddings,
+            boxes: config.max_2d_position_embeddings,
+            labels,
+        })
     }
 
     /// The tokens that have a label; nothing where the batch has no labels or every token has one.

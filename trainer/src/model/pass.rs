@@ -20,7 +20,7 @@ pub struct DropoutState {
 
 /// The places where dropout is applied.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Site {
+pub(crate) enum Site {
     Embeddings,
     Classifier,
     Probabilities(usize),
@@ -30,14 +30,14 @@ pub(super) enum Site {
 
 /// Dropout of one pass: rates of the configuration and the stream of the state; none in evaluation.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Masks {
-    pub(super) stream: Option<Stream>,
-    pub(super) hidden: f64,
-    pub(super) probabilities: f64,
+pub(crate) struct Masks {
+    pub(crate) stream: Option<Stream>,
+    pub(crate) hidden: f64,
+    pub(crate) probabilities: f64,
 }
 
 impl Masks {
-    pub(super) fn at(&self, site: Site) -> Option<Dropout> {
+    pub(crate) fn at(&self, site: Site) -> Option<Dropout> {
         let (rate, id) = match site {
             Site::Embeddings => (self.hidden, 0),
             Site::Classifier => (self.hidden, 1),
@@ -141,7 +141,7 @@ pub(super) fn norm_gradients(
 }
 
 /// Row indices of every lookup of a batch.
-pub(super) fn lookup_ids(batch: &PackedBatch) -> [Vec<u32>; ops::LOOKUPS] {
+pub(crate) fn lookup_ids(batch: &PackedBatch) -> [Vec<u32>; ops::LOOKUPS] {
     let corner = |i: usize| batch.bbox.iter().map(|b| u32::from(b.get(i).copied().unwrap_or(0))).collect();
     let extent = |low: usize, high: usize| {
         let size =

@@ -32,6 +32,11 @@ impl Dropout {
         (threshold > 0).then(|| Self { stream, threshold, scale: (1.0 / (1.0 - probability)) as f32 })
     }
 
+    /// The stream's state, the threshold and the scale, for kernels that draw the same mask elsewhere.
+    pub(crate) fn raw(&self) -> (u64, u32, f32) {
+        (self.stream.state(), self.threshold, self.scale)
+    }
+
     /// The mask of row `row`.
     #[inline(always)]
     pub(crate) fn row(&self, row: u64) -> MaskRow {
