@@ -112,7 +112,7 @@ pub struct ServerConfig {
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub api_key: Option<String>,
 
-    /// Origin of pages that may call from a browser, e.g. https://till.example; may be given again [default: none]
+    /// Origin of pages that may call from a browser, e.g. `https://till.example`; may be given again [default: none]
     #[arg(long = "cors-origin", env = "LAYOUTLM_CORS_ORIGIN", value_name = "URL", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,
 

@@ -2,7 +2,7 @@
 //!
 //! Requests take turns window by window, so that a short one never waits behind a long one. What does not fit the queue
 //! is refused at once; what nobody waits for any more is dropped before it costs anything. A window that has the
-//! machine to itself is computed by all threads, many windows by one thread each: [`load`] decides by what it measures.
+//! machine to itself is computed by all threads, many windows by one thread each: `load` decides by what it measures.
 
 mod batch;
 mod load;
