@@ -45,7 +45,7 @@ const LOOK_AGAIN: u32 = 16;
 /// What was measured so far.
 #[derive(Debug, Default)]
 pub(super) struct Load {
-    /// Share of windows that lately had company, 0..=1.
+    /// Share of windows that lately had company of other requests, 0..=1.
     company: f32,
     /// Seconds per window by length, of one thread and of all.
     single: [Option<f32>; BUCKETS],
@@ -56,9 +56,10 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Who computes the next window; `alone` when no other is waiting or being computed.
-    pub(super) fn choose(&mut self, alone: bool, tokens: usize) -> Lane {
-        self.company += NEW * (f32::from(u8::from(!alone)) - self.company);
+    /// Who computes the next window; `alone` when no other is waiting or being computed, `company` when one of another
+    /// request is.
+    pub(super) fn choose(&mut self, alone: bool, company: bool, tokens: usize) -> Lane {
+        self.company += NEW * (f32::from(u8::from(company)) - self.company);
         if !alone || self.company > 0.5 {
             return Lane::Single;
         }
@@ -112,13 +113,22 @@ mod tests {
     #[test]
     fn a_lone_window_gets_all_threads_and_a_crowd_one_each() {
         let mut load = Load::default();
-        assert_eq!(load.choose(true, 100), Lane::Wide);
+        assert_eq!(load.choose(true, false, 100), Lane::Wide);
         for _ in 0..10 {
-            assert_eq!(load.choose(false, 100), Lane::Single);
+            assert_eq!(load.choose(false, true, 100), Lane::Single);
         }
-        assert_eq!(load.choose(true, 100), Lane::Single, "one quiet moment is no low load");
-        let quiet = (0..10).map(|_| load.choose(true, 100)).filter(|l| *l == Lane::Wide).count();
+        assert_eq!(load.choose(true, false, 100), Lane::Single, "one quiet moment is no low load");
+        let quiet = (0..10).map(|_| load.choose(true, false, 100)).filter(|l| *l == Lane::Wide).count();
         assert!(quiet >= 6, "{quiet}");
+    }
+
+    #[test]
+    fn a_requests_own_windows_are_no_company() {
+        let mut load = Load::default();
+        for _ in 0..10 {
+            assert_eq!(load.choose(false, false, 512), Lane::Single);
+            assert_eq!(load.choose(true, false, 100), Lane::Wide);
+        }
     }
 
     #[test]
@@ -134,11 +144,11 @@ mod tests {
         let mut load = Load::default();
         load.measured(Lane::Single, true, 100, 0.10);
         load.measured(Lane::Wide, true, 100, 0.11);
-        let wide = (0..3 * LOOK_AGAIN).filter(|_| load.choose(true, 100) == Lane::Wide).count();
+        let wide = (0..3 * LOOK_AGAIN).filter(|_| load.choose(true, false, 100) == Lane::Wide).count();
         assert_eq!(wide, 3);
         load.measured(Lane::Wide, false, 100, 9.0);
         (0..20).for_each(|_| load.measured(Lane::Wide, true, 100, 0.05));
-        assert_eq!(load.choose(true, 100), Lane::Wide);
-        assert_eq!(load.choose(true, 500), Lane::Wide, "another length was not measured yet");
+        assert_eq!(load.choose(true, false, 100), Lane::Wide);
+        assert_eq!(load.choose(true, false, 500), Lane::Wide, "another length was not measured yet");
     }
 }

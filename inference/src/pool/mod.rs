@@ -1,6 +1,6 @@
 //! Shares a fixed set of workers between requests: a bounded queue, one window or one small batch per run.
 //!
-//! Requests take turns window by window, so that a short one never waits behind a long one. What does not fit the queue
+//! Windows of short requests go before all but the first of a long one. What does not fit the queue
 //! is refused at once; what nobody waits for any more is dropped before it costs anything. A window that has the
 //! machine to itself is computed by all threads, many windows by one thread each: `load` decides by what it measures.
 
@@ -124,7 +124,10 @@ impl Shared {
         if waiting + wanted > self.limits.windows {
             return Err(PoolError::Full { waiting, wanted });
         }
-        let time = state.load.time_for(state.waiting_tokens() + task.all_tokens(), self.workers);
+        // What goes before its first window, and what later comers may put before the others.
+        let (ahead, own) = (state.waiting_tokens(), task.all_tokens());
+        let later = queue::YIELDS * (own - own / wanted.max(1));
+        let time = state.load.time_for(ahead + own + later.min(ahead), self.workers);
         if time > self.limits.time { Err(PoolError::TooLate { waiting: time }) } else { Ok(()) }
     }
 }

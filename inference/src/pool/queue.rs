@@ -1,4 +1,7 @@
-//! The queue: requests with windows that nobody has started yet, in turns.
+//! The queue: requests with windows that nobody has started yet.
+//!
+//! First come, first served, but each window of a request lets a few of later requests go before it: a long receipt does
+//! not hold up short ones, and is not held up for ever by a stream of them either.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,6 +11,8 @@ use super::batch::{Batch, BatchRule};
 use super::load::Load;
 use super::task::Task;
 
+/// Windows that came later and may go before a request's next one.
+pub(super) const YIELDS: usize = 8;
 /// Windows that are looked at, at most, to fill one batch.
 const LOOK_AHEAD: usize = 256;
 
@@ -18,9 +23,11 @@ pub(super) struct State {
     waiting: usize,
     waiting_tokens: usize,
     next_id: u64,
+    /// Windows that ever came.
+    came: usize,
     closed: bool,
-    /// Runs in progress.
-    pub(super) running: usize,
+    /// Requests of the runs in progress.
+    pub(super) running: Vec<u64>,
     /// Runs begun so far.
     pub(super) begun: u64,
     /// What was measured of the lanes.
@@ -32,6 +39,8 @@ struct Entry {
     id: u64,
     task: Arc<Task>,
     left: VecDeque<usize>,
+    /// Place in the order; the queue is sorted by it.
+    rank: usize,
 }
 
 /// One window of one request, taken out of the queue.
@@ -71,6 +80,18 @@ impl State {
         self.waiting_tokens = self.waiting_tokens.saturating_sub(tokens);
     }
 
+    /// Whether windows of another request are waiting or being computed.
+    pub(super) fn has_others(&self, id: u64) -> bool {
+        self.running.iter().any(|other| *other != id) || self.queue.iter().any(|entry| entry.id != id)
+    }
+
+    /// A run of this request ended.
+    pub(super) fn ran(&mut self, id: u64) {
+        if let Some(place) = self.running.iter().position(|running| *running == id) {
+            self.running.swap_remove(place);
+        }
+    }
+
     pub(super) fn closed(&self) -> bool {
         self.closed
     }
@@ -86,8 +107,15 @@ impl State {
         self.next_id += 1;
         self.waiting += task.units();
         self.waiting_tokens += task.all_tokens();
-        self.queue.push_back(Entry { id, left: (0..task.units()).collect(), task });
+        let rank = self.came;
+        self.came += task.units();
+        self.insert(Entry { id, left: (0..task.units()).collect(), task, rank });
         id
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let place = self.queue.partition_point(|other| other.rank <= entry.rank);
+        self.queue.insert(place, entry);
     }
 
     /// Takes a request out; says how many of its windows nobody had started.
@@ -105,7 +133,8 @@ impl State {
         let unit = Unit::of(&entry, index);
         self.left(unit.tokens);
         if !entry.left.is_empty() {
-            self.queue.push_back(entry);
+            entry.rank += YIELDS;
+            self.insert(entry);
         }
         Some(unit)
     }

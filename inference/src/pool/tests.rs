@@ -77,7 +77,7 @@ async fn nothing_to_do_is_done_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_refuses_and_requests_take_turns() {
+async fn a_full_queue_refuses_and_a_short_request_goes_before_the_rest_of_a_long_one() {
     let (run, go, said) = gated();
     let pool = Arc::new(pool(vec![run], 4));
     let start = |ids: &'static [u32]| {
@@ -93,7 +93,7 @@ async fn a_full_queue_refuses_and_requests_take_turns() {
     let refused = pool.run(request(&[30, 31])).await.unwrap_err();
     assert!(matches!(refused, PoolError::Full { waiting: 3, wanted: 2 }), "{refused}");
     (0..4).for_each(|_| go.send(()).unwrap());
-    assert_eq!(said.iter().take(3).collect::<Vec<_>>(), [11, 20, 12]);
+    assert_eq!(said.iter().take(3).collect::<Vec<_>>(), [20, 11, 12]);
     assert_eq!(short.await.unwrap().unwrap().logits, [[[20.0]]]);
     assert_eq!(long.await.unwrap().unwrap().logits[0].len(), 3);
 }
@@ -259,4 +259,35 @@ async fn what_would_be_answered_too_late_is_refused_at_once() {
         }
     }
     assert!((3..=10).contains(&taken) && refused > 0, "{taken} taken, {refused} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_request_is_not_held_up_by_all_that_come_after_it() {
+    let (run, go, said) = gated();
+    let pool = Arc::new(pool(vec![run], 1000));
+    let start = |ids: Vec<u32>| {
+        let (pool, before) = (pool.clone(), pool.waiting() + ids.len());
+        let request = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.run(request(&ids)).await.unwrap() }
+        });
+        (request, pool, before)
+    };
+    let mut requests = vec![start(vec![0]).0];
+    assert_eq!(said.recv().unwrap(), 0);
+    for ids in std::iter::once(vec![1, 2]).chain((100..120).map(|id| vec![id])) {
+        let (request, pool, expected) = start(ids);
+        while pool.waiting() < expected {
+            tokio::task::yield_now().await;
+        }
+        requests.push(request);
+    }
+    (0..23).for_each(|_| go.send(()).unwrap());
+    for request in requests {
+        request.await.unwrap();
+    }
+    let order: Vec<u32> = said.try_iter().collect();
+    assert_eq!(order[0], 1);
+    let place = order.iter().position(|id| *id == 2).unwrap();
+    assert!((5..=10).contains(&place), "{order:?}");
 }

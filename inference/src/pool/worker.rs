@@ -13,11 +13,11 @@ use super::{PoolError, Run, Shared, lock};
 
 /// Works until the pool closes.
 pub(super) fn work(shared: &Shared, mut run: Run) {
-    while let Some(Turn { batch, lane, alone, begun }) = next(shared) {
+    while let Some(Turn { batch, lane, alone, id, begun }) = next(shared) {
         let (tokens, single) = (batch.longest(), batch.units.len() == 1);
         let took = compute(shared, batch.units, lane, &mut run);
         let mut state = lock(&shared.state);
-        state.running -= 1;
+        state.ran(id);
         if let Some(took) = took.filter(|_| single) {
             let alone = alone && state.begun == begun;
             state.load.measured(lane, alone, tokens, took.as_secs_f32());
@@ -31,6 +31,8 @@ struct Turn {
     lane: Lane,
     /// Nothing else was waiting or being computed.
     alone: bool,
+    /// The request of its first window.
+    id: u64,
     /// Runs begun by then, this one counted.
     begun: u64,
 }
@@ -47,6 +49,7 @@ fn next(shared: &Shared) -> Option<Turn> {
             None => state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
         }
     };
+    let id = first.id;
     let mut batch = Batch::of(first, &shared.rule);
     state.fill(&mut batch, &shared.rule);
     while let Some(patience) = batch.patience(&shared.rule).filter(|_| !state.closed()) {
@@ -54,14 +57,17 @@ fn next(shared: &Shared) -> Option<Turn> {
         state.fill(&mut batch, &shared.rule);
     }
     shared.metrics.waiting(state.waiting());
-    let alone = state.waiting() == 0 && state.running == 0 && batch.units.len() == 1;
+    let alone = state.waiting() == 0 && state.running.is_empty() && batch.units.len() == 1;
     let lane = match &shared.wide {
-        Some(_) => state.load.choose(alone, batch.longest()),
+        Some(_) => {
+            let company = batch.units.len() > 1 || state.has_others(id);
+            state.load.choose(alone, company, batch.longest())
+        }
         None => Lane::Single,
     };
-    state.running += 1;
+    state.running.push(id);
     state.begun += 1;
-    Some(Turn { batch, lane, alone, begun: state.begun })
+    Some(Turn { batch, lane, alone, id, begun: state.begun })
 }
 
 /// Computes a batch and answers for its windows; the time it took, if it was computed at all.
