@@ -90,8 +90,8 @@ impl Service {
             wide: wide.into_sessions().pop().map(run_of),
         };
         let rule = if scales_over_the_batch(variant) { BatchRule::ALONE } else { config.batch_rule(padding) };
-        // Room for reading and writing, and for a guess that was too hopeful.
-        let limits = QueueLimits { windows: config.max_queue as usize, time: config.timeout().mul_f64(0.8) };
+        // Room for reading and writing, and for a guess that was too hopeful: other work may slow this machine down.
+        let limits = QueueLimits { windows: config.max_queue as usize, time: config.timeout().mul_f64(0.6) };
         let pool = Pool::start(lanes, rule, limits, metrics.clone()).map_err(StartError::Threads)?;
         let (variant, loaded_in, runtime_version) = (variant.to_string(), begun.elapsed(), runtime.version());
         Ok(Self { variant, runtime_version, replayed, pool, threads, loaded_in, bundle })
