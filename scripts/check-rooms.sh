@@ -18,4 +18,4 @@ must_not layoutlm-core 'candle-core|ort|ort-sys|axum|tokio|hyper|aws-.*|ureq|req
 must_not layoutlm-trainer 'ort|ort-sys|axum|layoutlm-exporter|layoutlm-inference|aws-.*'
 must_not layoutlm-exporter 'ort|ort-sys|axum|layoutlm-inference|aws-.*'
 must_not layoutlm-inference 'candle-.*|cudarc|layoutlm-trainer|layoutlm-exporter|aws-.*'
-must_not layoutlm-aws 'candle-.*|ort|ort-sys|layoutlm-trainer'
+must_not layoutlm-aws 'candle-.*|ort|ort-sys|axum|layoutlm-trainer|layoutlm-exporter|layoutlm-inference'

@@ -3,19 +3,23 @@
 
 mod allocator;
 mod arguments;
+mod cloud;
 mod commands;
 mod config_file;
 mod effective;
 mod exit;
 mod interrupt;
 mod progress;
+mod sagemaker;
 
 use std::process::ExitCode;
 
 use commands::Memory;
 
 fn main() -> ExitCode {
-    let cli = match arguments::parse(std::env::args_os().collect()) {
+    let argv: Vec<_> = std::env::args_os().collect();
+    let parsed = sagemaker::take_over(&argv).and_then(|()| arguments::parse(argv));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return exit::code_of(Err(error)),
     };

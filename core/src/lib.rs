@@ -27,5 +27,6 @@ pub mod probe;
 pub mod reading_order;
 pub mod receipt;
 pub mod tokenize;
+pub mod unit_page;
 pub mod value;
 pub mod window;

@@ -9,8 +9,9 @@ use crate::pool::BatchRule;
 /// Options of `layoutlm-server` and `layoutlm-cli serve`.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct ServerConfig {
-    /// Bundle folder to serve, as written by `layoutlm-cli export`; or a text file that holds the folder's path
-    #[arg(long, env = "LAYOUTLM_BUNDLE", value_name = "DIR")]
+    /// Bundle folder to serve, as written by `layoutlm-cli export`; or a text file that holds the folder's path; with the
+    /// feature `s3` also an s3://… address
+    #[arg(long, visible_alias = "model", env = "LAYOUTLM_BUNDLE", value_name = "DIR")]
     pub bundle: PathBuf,
 
     /// Variant of the bundle to serve (fp32, fused, int8) [default: the bundle's own default]

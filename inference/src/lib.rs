@@ -6,6 +6,8 @@
 
 mod accept;
 pub mod bundle;
+#[cfg(feature = "s3")]
+pub mod cloud;
 pub mod config;
 pub mod engine;
 pub mod healthcheck;

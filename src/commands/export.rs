@@ -13,6 +13,7 @@ use layoutlm_exporter::{
 };
 use layoutlm_inference::{Engine, EngineOptions, Runtime};
 
+use super::fetch::JobArgs;
 use super::model::EngineArgs;
 use super::receipts::read;
 use crate::exit::{Interrupted, not_proven, usage};
@@ -24,9 +25,11 @@ const SENSITIVITIES_SHOWN: usize = 12;
 /// Flags of `export`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Checkpoint folder, or a run folder whose best checkpoint is meant.
+    /// Checkpoint folder, or a run folder whose best checkpoint is meant; also an s3:// address.
     #[arg(long)]
-    checkpoint: PathBuf,
+    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    job: JobArgs,
     /// Bundle folder to write; an older bundle there is replaced.
     #[arg(long)]
     output: PathBuf,
@@ -118,7 +121,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.external_data {
         options.external_above = 0;
     }
-    let manifest = write_bundle(&args.checkpoint, &args.output, &options, &args.engine)?;
+    let checkpoint = args.job.checkpoint(args.checkpoint.as_deref())?;
+    let manifest = write_bundle(&checkpoint, &args.output, &options, &args.engine)?;
     show(&manifest);
     println!("{}", args.output.display());
     Ok(())

@@ -4,6 +4,7 @@ pub mod data;
 mod encode;
 mod evaluate;
 mod export;
+mod fetch;
 mod model;
 mod predict;
 mod quickstart;

@@ -9,6 +9,7 @@ use layoutlm_inference::{Bundle, Engine, EngineOptions, Runtime};
 use layoutlm_trainer::model::CandleClassifier;
 use layoutlm_trainer::model_folder;
 
+use super::fetch;
 use crate::exit::usage;
 
 /// How models are run, shared by all commands that run one.
@@ -63,6 +64,7 @@ pub struct Model {
 impl Model {
     /// Opens a checkpoint with candle or a bundle with ONNX Runtime.
     pub fn open(path: &Path, args: &EngineArgs) -> anyhow::Result<Self> {
+        let path = &fetch::local(path, None)?;
         if is_bundle(path) {
             let bundle = Bundle::open(path).map_err(usage)?;
             let engine: Engine = bundle.engine(&args.runtime()?, args.variant.as_deref(), args.options())?;
@@ -80,6 +82,7 @@ impl Model {
 
     /// Opens only the encoding and tokenizer.
     pub fn encoder(path: &Path) -> anyhow::Result<Encoder> {
+        let path = &fetch::local(path, None)?;
         if is_bundle(path) {
             return Ok(Bundle::open(path).map_err(usage)?.encoder().clone());
         }

@@ -1,7 +1,8 @@
-//! `predict`: labels for a file of receipts, however many.
+//! `predict`: labels for a file of receipts, however many, or for those of a table.
 
 mod input;
 mod part;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -12,6 +13,7 @@ use layoutlm_core::predict::ReceiptPrediction;
 use layoutlm_core::receipt::Receipt;
 use layoutlm_inference::offline::{OfflineError, label_all};
 
+use super::fetch;
 use super::model::{EngineArgs, Model};
 use super::receipts::{JsonLines, read};
 use crate::exit::{Interrupted, usage};
@@ -27,7 +29,9 @@ pub struct Args {
     model: PathBuf,
     /// Receipts, one JSON object per line; `-` is stdin.
     #[arg(long)]
-    input: PathBuf,
+    input: Option<PathBuf>,
+    #[command(flatten)]
+    table: table::TableArgs,
     /// Labels, one JSON object per receipt; stdout by default. Stopped or killed, the same command goes on where it was.
     #[arg(long)]
     output: Option<PathBuf>,
@@ -47,16 +51,19 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let stop = interrupt::flag()?;
+    if let Some(name) = &args.table.dynamo_table {
+        return of_table(&args, name, &stop);
+    }
     let named = |path: &&Path| path.as_os_str() != "-";
-    match (can_be_read_twice(&args.input), args.output.as_deref().filter(named)) {
+    match (can_be_read_twice(args.input()), args.output.as_deref().filter(named)) {
         (true, Some(output)) => to_part(&args, output, &stop),
         (true, None) => {
-            let input = Input::check(&args.input, args.skip_bad_lines)?;
+            let input = Input::check(args.input(), args.skip_bad_lines)?;
             let job = Job::new(&args, &stop, input.keys().len(), 0)?;
             to_lines(&job, input.receipts(0)?, None)
         }
         (false, output) => {
-            let receipts = read(&args.input, args.skip_bad_lines)?;
+            let receipts = read(args.input(), args.skip_bad_lines)?;
             let job = Job::new(&args, &stop, receipts.len(), 0)?;
             to_lines(&job, receipts.into_iter().map(Ok), output)
         }
@@ -69,9 +76,34 @@ fn can_be_read_twice(input: &Path) -> bool {
     input.as_os_str() != "-" && !std::fs::metadata(input).is_ok_and(is_stream)
 }
 
+impl Args {
+    /// The file of receipts; the flags see to it that there is one where there is no table.
+    fn input(&self) -> &Path {
+        self.input.as_deref().unwrap_or(Path::new("-"))
+    }
+
+    /// Leaves out what was not asked for, and adds what was.
+    fn finish(&self, prediction: &mut ReceiptPrediction, receipt: &Receipt) {
+        if !self.probabilities {
+            prediction.words.iter_mut().for_each(|w| w.probabilities = None);
+        }
+        if self.line_items {
+            prediction.itemize(receipt);
+        }
+    }
+}
+
+/// Receipts of a table.
+fn of_table(args: &Args, name: &str, stop: &AtomicBool) -> anyhow::Result<()> {
+    let path = fetch::local(&args.model, Some(&args.table.region))?;
+    let model = Model::open(&path, &args.engine)?;
+    let finish = |prediction: &mut ReceiptPrediction, receipt: &Receipt| args.finish(prediction, receipt);
+    table::run(&args.table, name, (&path, &model), args.output.as_deref(), stop, finish)
+}
+
 /// From a file to a file: resumable.
 fn to_part(args: &Args, output: &Path, stop: &AtomicBool) -> anyhow::Result<()> {
-    let input = Input::check(&args.input, args.skip_bad_lines)?;
+    let input = Input::check(args.input(), args.skip_bad_lines)?;
     let total = input.keys().len();
     let mut job = Job::new(args, stop, total, 0)?;
     let made_with = MadeWith {
@@ -138,12 +170,7 @@ impl<'a> Job<'a> {
         mut push: impl FnMut(&ReceiptPrediction) -> anyhow::Result<()>,
     ) -> anyhow::Result<bool> {
         let sink = |receipt: &Receipt, mut prediction: ReceiptPrediction| {
-            if !self.args.probabilities {
-                prediction.words.iter_mut().for_each(|w| w.probabilities = None);
-            }
-            if self.args.line_items {
-                prediction.itemize(receipt);
-            }
+            self.args.finish(&mut prediction, receipt);
             push(&prediction)?;
             self.bar.inc(1);
             Ok(())
@@ -162,7 +189,7 @@ impl<'a> Job<'a> {
         let total = self.bar.length().unwrap_or(all);
         self.bar.finish_and_clear();
         if finished && all != total {
-            let name = self.args.input.display();
+            let name = self.args.input().display();
             return Err(usage(anyhow::anyhow!(
                 "{name}: changed while it was read: {all} of {total} receipts came"
             )));

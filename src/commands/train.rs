@@ -8,13 +8,15 @@ use super::evaluate::table;
 use super::export::export_bundle;
 use super::model::EngineArgs;
 use crate::exit::{Interrupted, usage};
-use crate::interrupt;
+use crate::{interrupt, sagemaker};
 
 mod args;
 mod bring;
 mod cloud;
 mod observer;
 mod sources;
+
+use cloud::{MetricLines, SpotWatch};
 
 pub use args::{Args, DataArgs, EncodingArgs, LabelArgs, StartArgs};
 pub use observer::Console;
@@ -26,6 +28,8 @@ pub fn prepare(args: &Args) -> anyhow::Result<(TrainConfig, TrainData)> {
     if runs.exists() && !runs.is_dir() {
         return Err(usage(anyhow!("--output-dir {}: is a file; runs need a folder", runs.display())));
     }
+    args.data.cloud.check()?;
+    cloud::place(args)?;
     let dataset = gather(&args.data, &args.effective)?;
     let config = args.to_config(&known_labels(&dataset))?;
     config.check().map_err(usage)?;
@@ -33,23 +37,37 @@ pub fn prepare(args: &Args) -> anyhow::Result<(TrainConfig, TrainData)> {
     Ok((config, data))
 }
 
-/// Runs the command.
+/// Runs the command, and in a SageMaker container leaves there what is expected of one.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    let run_dir = args.output.output_dir.join(&args.job_name);
+    let result = train_and_send(&args);
+    sagemaker::conclude(&result, &run_dir)?;
+    result
+}
+
+fn train_and_send(args: &Args) -> anyhow::Result<()> {
     let stop = interrupt::flag()?;
-    let engine = engine(&args)?;
-    let cloud = cloud::observer(&args)?;
-    let (config, data) = prepare(&args)?;
+    let engine = engine(args)?;
+    let (config, data) = prepare(args)?;
     if let Some(uri) = &args.output.resume_from_s3 {
-        bring::bring(uri, &config.run_dir())?;
+        bring::bring(uri, &config.run_dir(), &args.data.region)?;
     }
-    introduce(&args, &config, &data);
+    let spot = SpotWatch::start(!args.data.cloud.no_spot_watch, &stop);
+    let reporter = cloud::reporter(args, &stop, spot)?;
+    introduce(args, &config, &data);
     let validation = engine.is_some().then(|| data.validation.clone());
     let mut observers = Observers(vec![Box::new(Console::new())]);
-    observers.0.extend(cloud);
+    if sagemaker::is_container() {
+        observers.0.push(Box::new(MetricLines));
+    }
+    if let Some(reporter) = reporter {
+        observers.0.push(Box::new(reporter));
+    }
     let outcome = train(config, data, &mut observers, &stop).map_err(sort)?;
     finish(&outcome)?;
     if let (Some(engine), Some(receipts)) = (engine, validation) {
         export_bundle(&outcome.run_dir.join("best"), &outcome.run_dir.join("bundle"), receipts, &engine)?;
+        cloud::send_bundle(args, &outcome.run_dir)?;
     }
     tell_folder(&outcome);
     Ok(())

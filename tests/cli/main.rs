@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // A test fails by panicking.
 
 mod audit;
+mod aws;
 mod data;
 mod evaluation;
 mod flags;

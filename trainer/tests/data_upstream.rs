@@ -2,55 +2,23 @@
 //! splits, ratios and run records.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests, which may panic
 
+mod golden;
 mod table;
 
 use std::collections::BTreeSet;
 
+use golden::{LOADER, assert_examples_equal, rules_of, tags_of};
 use layoutlm_core::label::Merges;
 use layoutlm_core::receipt::{Receipt, ValidationStatus};
-use layoutlm_core::window::WindowRule;
 use layoutlm_trainer::config::TrainConfig;
 use layoutlm_trainer::data::{
-    Dataset, DivisionRules, ExampleRules, Granularity, LabelledReceipt, Loader, PythonRandom, Scope, SplitBy,
-    TagCounts, WordExample, divide, downsample, keys_hash, observed_labels, resulting_labels, split_keys,
+    Dataset, DivisionRules, ExampleRules, LabelledReceipt, Loader, PythonRandom, SplitBy, TagCounts,
+    WordExample, divide, downsample, keys_hash, observed_labels, resulting_labels, split_keys,
     upstream_rules, upstream_scheme,
 };
 use layoutlm_trainer::run::split_counts;
 use serde_json::{Value, json};
 use table::{Table, jsonl, shared};
-
-/// The rules a golden's header describes.
-fn rules_of(header: &Value) -> ExampleRules {
-    let options = &header["options"];
-    let env = |name: &str| options["env"][name].as_str();
-    let mut merges: Merges =
-        options.get("label_merges").map_or(Merges::new(), |m| serde_json::from_value(m.clone()).unwrap());
-    if env("LAYOUTLM_MERGE_AMOUNTS").is_some() {
-        merges.extend(layoutlm_core::label::preset("amounts").unwrap());
-    }
-    let listed = env("LAYOUTLM_ALLOWED_LABELS").map(|l| l.split(',').map(String::from).collect());
-    let allowed =
-        options.get("allowed_labels").map(|a| serde_json::from_value(a.clone()).unwrap()).or(listed);
-    let number = |v: &Value, or: u64| v.as_u64().unwrap_or(or) as usize;
-    let (size, stride) = (number(&header["window_size"], 200), number(&header["window_stride"], 150));
-    let mut rules = upstream_rules(upstream_scheme(merges, allowed).unwrap(), size, stride);
-    if header["config"].as_str().unwrap().starts_with("seed.") {
-        rules.granularity = Granularity::Line;
-    }
-    if env("LAYOUTLM_SCOPE") == Some("line_items") {
-        rules.scope = Scope::LineItems;
-    }
-    if options["item_window_augmentation"] == json!(true) {
-        let (size, stride) =
-            (number(&options["item_window_size"], 0), number(&options["item_window_stride"], 0));
-        rules.item_windows = Some(WindowRule { size, stride, ..WindowRule::default() });
-    }
-    rules
-}
-
-fn tags_of(examples: &[WordExample]) -> impl Iterator<Item = &[String]> {
-    examples.iter().map(|e| e.tags.as_slice())
-}
 
 fn same_ratio(got: Option<f64>, want: &Value) -> bool {
     match want {
@@ -61,41 +29,10 @@ fn same_ratio(got: Option<f64>, want: &Value) -> bool {
 
 #[test]
 fn examples_equal_the_loaders_word_for_word() {
-    let Some(folder) = shared("fixtures/dynamodb/loader") else { return };
-    let mut compared = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let golden = jsonl(&path);
-        let (header, want) = golden.split_first().unwrap();
-        let table = Table::read(&[name.split('.').next().unwrap()]).unwrap();
-        let rules = rules_of(header);
-        let mut got = table.cut(&rules);
-        if rules.item_windows.is_some() {
-            let last = header["splits"].as_array().unwrap().last().unwrap();
-            let held_out: BTreeSet<&str> =
-                last["val_receipt_keys"].as_array().unwrap().iter().map(|k| k.as_str().unwrap()).collect();
-            let extra = table.cut_item_windows(&rules);
-            got.extend(extra.into_iter().filter(|e| !held_out.contains(e.key.as_str())));
-            got.sort_by(|a, b| a.key.cmp(&b.key));
-        }
-        assert_eq!(got.len(), want.len(), "{name}");
-        for (got, want) in got.iter().zip(want) {
-            let tokens: Vec<&str> = got.words.iter().map(|&w| table.text(&got.key, w)).collect();
-            let boxes: Vec<[u16; 4]> = got.boxes.iter().map(|b| b.corners()).collect();
-            let at = format!("{name} {} window {}", want["receipt_key"], want["window"]);
-            assert_eq!(json!(got.key), want["receipt_key"], "{at}");
-            assert_eq!(json!(tokens), want["tokens"], "{at}");
-            assert_eq!(json!(boxes), want["bboxes"], "{at}");
-            assert_eq!(json!(got.tags), want["ner_tags"], "{at}");
-            compared += 1;
-        }
-        assert_eq!(
-            json!(observed_labels(tags_of(&got)).unwrap().tags()),
-            header["label_list_all_examples"],
-            "{name}"
-        );
+    if shared(LOADER).is_none() {
+        return;
     }
+    let compared = assert_examples_equal(|set| Table::read(&[set]).unwrap());
     assert!(compared > 900, "{compared}");
 }
 

@@ -4,14 +4,17 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use layoutlm_inference::config::ServerConfig;
+use layoutlm_inference::http::App;
 use layoutlm_inference::server::{ServeError, Signals, serve_with};
 use layoutlm_inference::telemetry::{self, LogFormat};
 use layoutlm_inference::{healthcheck, hosting, service::StartError};
-use utoipa_axum::router::OpenApiRouter;
+
+type Routes = utoipa_axum::router::OpenApiRouter<Arc<App>>;
 
 /// Labels receipts over HTTP
 ///
@@ -22,6 +25,10 @@ use utoipa_axum::router::OpenApiRouter;
 struct Program {
     #[command(flatten)]
     config: ServerConfig,
+
+    #[cfg(feature = "s3")]
+    #[command(flatten)]
+    cloud: layoutlm_inference::cloud::CloudConfig,
 
     /// How log lines on stderr look
     #[arg(long, env = "LAYOUTLM_LOG_FORMAT", value_enum, default_value_t)]
@@ -62,7 +69,7 @@ fn main() -> ExitCode {
         program.config.bundle = hosting::locate(&program.config.bundle);
     }
     telemetry::init(program.log_format);
-    run(program.config)
+    run(program)
 }
 
 fn check_health(asked: &Healthcheck) -> ExitCode {
@@ -73,14 +80,19 @@ fn check_health(asked: &Healthcheck) -> ExitCode {
     }
 }
 
-fn run(config: ServerConfig) -> ExitCode {
+fn run(mut program: Program) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error, 1),
     };
     let ready = |address: SocketAddr| eprintln!("layoutlm-server: ready at http://{address}");
-    let outcome = runtime
-        .block_on(async { serve_with(config, OpenApiRouter::new(), Signals::of_the_system(), ready).await });
+    let routes = match runtime.block_on(prepare(&mut program)) {
+        Ok(routes) => routes,
+        Err((error, code)) => return failed(&error, code),
+    };
+    let config = program.config;
+    let outcome =
+        runtime.block_on(async { serve_with(config, routes, Signals::of_the_system(), ready).await });
     // A bundle that is still being loaded must not hold up the end.
     runtime.shutdown_background();
     match outcome {
@@ -90,6 +102,25 @@ fn run(config: ServerConfig) -> ExitCode {
             failed(&error, code)
         }
     }
+}
+
+/// Fetches a bundle from S3 and makes the routes over a table, where they are asked for.
+#[cfg(feature = "s3")]
+async fn prepare(program: &mut Program) -> Result<Routes, (String, u8)> {
+    let code = |error: &layoutlm_aws::AwsError| if error.is_callers() { 2 } else { 1 };
+    program.cloud.prepare(&mut program.config).await.map_err(|error| (error.to_string(), code(&error)))
+}
+
+#[cfg(not(feature = "s3"))]
+async fn prepare(program: &mut Program) -> Result<Routes, (String, u8)> {
+    let bundle = program.config.bundle.to_string_lossy().into_owned();
+    if bundle.starts_with("s3://") {
+        return Err((
+            format!("--bundle {bundle}: this server was built without S3; build it with --features s3"),
+            2,
+        ));
+    }
+    Ok(Routes::new())
 }
 
 fn exit_code(error: &ServeError) -> u8 {

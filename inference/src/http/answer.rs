@@ -15,7 +15,7 @@ use crate::service::Service;
 
 /// One receipt's answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// As in the call.
     image_id: String,
     /// As in the call.
@@ -108,7 +108,7 @@ struct Timings {
 }
 
 /// The answers of a call, in the order of its receipts; `options` of each by its place.
-pub(super) fn answers(labelled: Labelled, options: impl Fn(usize) -> Options) -> Vec<Answer> {
+pub(crate) fn answers(labelled: Labelled, options: impl Fn(usize) -> Options) -> Vec<Answer> {
     let model = ModelName::of(&labelled.service);
     let timings = Timings {
         encode_ms: milliseconds(labelled.encode),

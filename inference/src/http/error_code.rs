@@ -46,11 +46,13 @@ pub enum ErrorCode {
     Draining,
     /// No answer within the time allowed.
     DeadlineExceeded,
+    /// The table of receipts can't be read.
+    TableUnavailable,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::InvalidJson,
         Self::InvalidQuery,
         Self::IncompleteBody,
@@ -70,6 +72,7 @@ impl ErrorCode {
         Self::NotReady,
         Self::Draining,
         Self::DeadlineExceeded,
+        Self::TableUnavailable,
     ];
 
     /// The code as answers hold it.
@@ -94,6 +97,7 @@ impl ErrorCode {
             Self::NotReady => "not_ready",
             Self::Draining => "draining",
             Self::DeadlineExceeded => "deadline_exceeded",
+            Self::TableUnavailable => "table_unavailable",
         }
     }
 
@@ -116,12 +120,14 @@ impl ErrorCode {
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotReady | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+            Self::TableUnavailable => StatusCode::BAD_GATEWAY,
         }
     }
 
     /// Seconds after which another try may do, where one may.
     pub fn retry_after(self) -> Option<u32> {
-        matches!(self, Self::Overloaded | Self::NotReady | Self::Draining).then_some(1)
+        matches!(self, Self::Overloaded | Self::NotReady | Self::Draining | Self::TableUnavailable)
+            .then_some(1)
     }
 }
 

@@ -27,6 +27,8 @@ mod sagemaker;
 mod textract;
 mod work;
 
+#[cfg(feature = "s3")]
+pub(crate) use answer::answers;
 pub use app::{App, AppError, InHand, Phase};
 pub use body::{expect_json, media_type, receive};
 pub use error::{ApiError, ErrorAnswer};

@@ -3,6 +3,7 @@
 use layoutlm_trainer::report::{RunView, compare, comparison_section, markdown, plain};
 use serde_json::json;
 
+use super::remote::{Rebuilt, TableArgs};
 use super::{Folder, list, print_json};
 use crate::exit::usage;
 
@@ -14,6 +15,8 @@ pub struct Args {
     job_names: Vec<String>,
     #[command(flatten)]
     folder: Folder,
+    #[command(flatten)]
+    table: TableArgs,
     /// How to print the result.
     #[arg(long, default_value = "text", value_enum)]
     output: Output,
@@ -31,8 +34,9 @@ enum Output {
 
 #[allow(clippy::print_stdout)] // The table is the command's result.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let runs: Vec<RunView> =
-        args.job_names.iter().map(|name| args.folder.read(name)).collect::<Result<_, _>>()?;
+    let rebuilt = Rebuilt::if_asked(&args.table, &args.job_names)?;
+    let folder = rebuilt.as_ref().map_or(&args.folder, Rebuilt::folder);
+    let runs: Vec<RunView> = args.job_names.iter().map(|name| folder.read(name)).collect::<Result<_, _>>()?;
     if let Some(empty) = runs.iter().find(|r| r.epochs.is_empty()) {
         return Err(usage(anyhow::anyhow!(
             "{}: has no evaluation yet, so there is nothing to compare",

@@ -3,6 +3,7 @@
 use layoutlm_trainer::report::{RunView, Table, list_runs};
 use serde_json::json;
 
+use super::remote::{self, TableArgs};
 use super::{Folder, Output, print_json, print_table, score};
 use crate::exit::usage;
 
@@ -11,12 +12,17 @@ use crate::exit::usage;
 pub struct Args {
     #[command(flatten)]
     folder: Folder,
+    #[command(flatten)]
+    table: TableArgs,
     /// How to print the result.
     #[arg(long, default_value = "text", value_enum)]
     output: Output,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(table) = &args.table.dynamo_table {
+        return remote::list(&args.table, table, args.output);
+    }
     let dir = &args.folder.output_dir;
     std::fs::read_dir(dir)
         .map_err(|e| usage(anyhow::anyhow!("{}: {e}; give --output-dir", dir.display())))?;

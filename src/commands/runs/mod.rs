@@ -2,6 +2,8 @@
 
 mod compare;
 mod list;
+mod push;
+mod remote;
 mod report;
 mod show;
 
@@ -24,6 +26,8 @@ pub enum Command {
     Compare(compare::Args),
     /// Write a run's RESULTS.md and report.html again.
     Report(report::Args),
+    /// Send records and files that a run could not send while it went on.
+    Push(push::Args),
 }
 
 /// Where runs lie.
@@ -68,6 +72,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Show(args) => show::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Push(args) => push::run(&args),
     }
 }
 

@@ -3,6 +3,7 @@
 use layoutlm_trainer::report::{RunView, Table, table_text, tables};
 use serde_json::json;
 
+use super::remote::{Rebuilt, TableArgs};
 use super::{Folder, Output, list, print_json, score};
 
 /// Flags of `runs show`.
@@ -12,13 +13,16 @@ pub struct Args {
     job_name: String,
     #[command(flatten)]
     folder: Folder,
+    #[command(flatten)]
+    table: TableArgs,
     /// How to print the result.
     #[arg(long, default_value = "text", value_enum)]
     output: Output,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let run = args.folder.read(&args.job_name)?;
+    let rebuilt = Rebuilt::if_asked(&args.table, std::slice::from_ref(&args.job_name))?;
+    let run = rebuilt.as_ref().map_or(&args.folder, Rebuilt::folder).read(&args.job_name)?;
     match args.output {
         Output::Json => print_json(&object(&run)),
         Output::Text => {

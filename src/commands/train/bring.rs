@@ -10,7 +10,7 @@ use super::sources::local;
 use crate::exit::usage;
 
 /// Brings checkpoints from `uri` unless the run's folder has some of its own, which are newer by nature.
-pub fn bring(uri: &str, run_dir: &Path) -> anyhow::Result<()> {
+pub fn bring(uri: &str, run_dir: &Path, region: &str) -> anyhow::Result<()> {
     if !checkpoints(run_dir).is_empty() {
         eprintln!(
             "{}: has checkpoints already, so --resume-from-s3 {uri} is not looked at",
@@ -19,7 +19,7 @@ pub fn bring(uri: &str, run_dir: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     if uri.starts_with("s3://") {
-        return cloud::fetch_run(uri, run_dir);
+        return cloud::fetch_run(uri, run_dir, region);
     }
     let source = local(uri);
     if !source.is_dir() {

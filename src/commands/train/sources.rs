@@ -15,8 +15,8 @@ use super::cloud;
 use crate::effective::{Effective, Origin};
 use crate::exit::usage;
 
-/// Reads all receipts the flags name.
-pub fn gather(args: &DataArgs, effective: &Effective) -> anyhow::Result<Dataset> {
+/// The flag that says where receipts come from.
+pub fn source(args: &DataArgs, effective: &Effective) -> anyhow::Result<&'static str> {
     let typed = |flag: &str| effective.origin(flag) == Origin::CommandLine;
     let named = [
         ("--data", !args.data.is_empty(), "data"),
@@ -33,14 +33,25 @@ pub fn gather(args: &DataArgs, effective: &Effective) -> anyhow::Result<Dataset>
         [] => Err(usage(anyhow!(
             "no data: give --data <file or folder>, --dynamo-table or --dataset-snapshot-load"
         ))),
-        [("--data", ..)] => load(&args.data, args),
-        [("--dynamo-table", ..)] => {
-            cloud::receipts(args.dynamo_table.as_deref().unwrap_or_default(), &args.region)
-        }
-        [_] => load(args.dataset_snapshot_load.as_slice(), args),
+        [(flag, ..)] => Ok(flag),
         [(first, ..), (second, ..), ..] => {
             Err(usage(anyhow!("{first} and {second} exclude each other: give one of them")))
         }
+    }
+}
+
+/// Reads all receipts the flags name.
+pub fn gather(args: &DataArgs, effective: &Effective) -> anyhow::Result<Dataset> {
+    match source(args, effective)? {
+        "--dynamo-table" => {
+            // Known before the table is read, so that the words of other receipts are not asked for.
+            let allow = args.receipt_allowlist_s3.as_ref();
+            let allow =
+                allow.map(|uri| keys("--receipt-allowlist-s3", uri, KeyFile::AllowList, &args.region));
+            cloud::receipts(args, args.dynamo_table.as_deref().unwrap_or_default(), allow.transpose()?)
+        }
+        "--data" => load(&args.data, args),
+        _ => load(args.dataset_snapshot_load.as_slice(), args),
     }
 }
 
@@ -82,7 +93,9 @@ pub fn divide(dataset: Dataset, args: &DataArgs, config: &TrainConfig) -> anyhow
         return Ok(data);
     }
     let keys = |flag: &str, uri: &Option<String>, kind| {
-        uri.as_ref().map(|uri| keys(flag, uri, kind).map(|keys| (uri.clone(), keys))).transpose()
+        uri.as_ref()
+            .map(|uri| keys(flag, uri, kind, &args.region).map(|keys| (uri.clone(), keys)))
+            .transpose()
     };
     let allowed = keys("--receipt-allowlist-s3", &args.receipt_allowlist_s3, KeyFile::AllowList)?;
     let frozen = keys("--val-keys-s3", &args.val_keys_s3, KeyFile::Validation)?;
@@ -113,9 +126,9 @@ pub fn divide(dataset: Dataset, args: &DataArgs, config: &TrainConfig) -> anyhow
 }
 
 /// The keys of a file named by path, file:// or s3:// URI.
-fn keys(flag: &str, uri: &str, kind: KeyFile) -> anyhow::Result<BTreeSet<String>> {
+fn keys(flag: &str, uri: &str, kind: KeyFile, region: &str) -> anyhow::Result<BTreeSet<String>> {
     let text = match uri.starts_with("s3://") {
-        true => cloud::text(flag, uri)?,
+        true => cloud::text(flag, uri, region)?,
         false => {
             std::fs::read_to_string(local(uri)).with_context(|| format!("{flag} {uri}")).map_err(usage)?
         }

@@ -4,13 +4,14 @@
 //! of the same *image* lies beyond 1, and unknown labels are `O`. Whoever trains anew is better served by the
 //! defaults: here the receipt is read from its bottom to its top.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use layoutlm_core::bbox::{BoxRule, BoxScale, Origin};
 use layoutlm_core::encoding::Granularity;
 use layoutlm_core::label::{LabelError, LabelScheme, Merges, core_labels};
 use layoutlm_core::reading_order::ReadingOrder;
 use layoutlm_core::receipt::Receipt;
+use layoutlm_core::unit_page::scale_unit_pages;
 use layoutlm_core::window::WindowRule;
 
 use super::examples::{ExampleRules, Scope};
@@ -51,18 +52,7 @@ pub fn upstream_scheme(merges: Merges, allowed: Option<Vec<String>>) -> Result<L
 /// Receipts whose origin is top left are turned over first: the loader knows bottom-left geometry only.
 pub fn upstream_pages(receipts: &mut [Receipt]) {
     receipts.iter_mut().filter(|r| r.origin == Origin::TopLeft).for_each(turn_over);
-    let mut largest: BTreeMap<String, [f64; 2]> = BTreeMap::new();
-    for receipt in receipts.iter() {
-        let size = largest.entry(receipt.image_id.clone()).or_insert([1.0; 2]);
-        for [x0, y0, x1, y1] in receipt.words.iter().map(|w| w.bbox) {
-            *size = [size[0].max(x0).max(x1), size[1].max(y0).max(y1)];
-        }
-    }
-    for receipt in receipts {
-        let [width, height] = largest.get(&receipt.image_id).copied().unwrap_or([1.0; 2]);
-        (receipt.width, receipt.height) = (Some(width), Some(height));
-        receipt.origin = Origin::BottomLeft;
-    }
+    scale_unit_pages(receipts);
 }
 
 fn turn_over(receipt: &mut Receipt) {

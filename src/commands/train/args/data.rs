@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use layoutlm_core::receipt::{BadLines, ValidationStatus};
 use layoutlm_trainer::data::SplitBy;
 
+use super::cloud::CloudArgs;
+
 /// Flags about receipts.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Data")]
@@ -48,6 +50,8 @@ pub struct DataArgs {
     /// Seed of split, shuffles, dropout and fresh weights.
     #[arg(long, env = "LAYOUTLM_SEED", default_value_t = 42)]
     pub seed: u64,
+    #[command(flatten)]
+    pub cloud: CloudArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

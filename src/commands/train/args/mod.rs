@@ -1,5 +1,6 @@
 //! The options of `train`, by subject, and the checked configuration they become.
 
+mod cloud;
 mod data;
 mod encoding;
 mod labels;

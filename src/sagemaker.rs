@@ -1,0 +1,46 @@
+//! The program as a SageMaker training container: started as `layoutlm-cli train`, it takes its flags from the
+//! hyperparameters, publishes the finished run as the model, and says why it failed where SageMaker looks.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+use layoutlm_aws::sagemaker::{Layout, arguments};
+
+use crate::cloud::sort;
+use crate::exit::Interrupted;
+
+/// Starts the program anew with the flags and variables that hyperparameters stand for, where it was started as a
+/// training container is.
+///
+/// # Errors
+/// When hyperparameters can't be read, or the program can't be started.
+pub fn take_over(argv: &[OsString]) -> anyhow::Result<()> {
+    let bare = argv.len() == 2 && argv.get(1).is_some_and(|command| command == "train");
+    let Some(layout) = Layout::detect().filter(|_| bare) else { return Ok(()) };
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let call = arguments(&layout, &environment).map_err(sort)?;
+    let program = std::env::current_exe().context("this program's own path is unknown")?;
+    let error = Command::new(program).arg("train").args(call.flags).envs(call.env).exec();
+    Err(error).context("the program could not be started with the hyperparameters")
+}
+
+/// Leaves what SageMaker expects of a run that ended: the model, or the reason of the failure.
+pub fn conclude(result: &anyhow::Result<()>, run_dir: &Path) -> anyhow::Result<()> {
+    let Some(layout) = Layout::detect() else { return Ok(()) };
+    match result {
+        Ok(()) => layout.publish(run_dir).map_err(sort),
+        // Stopped from outside: the job is started again and goes on.
+        Err(error) if error.is::<Interrupted>() => Ok(()),
+        Err(error) => layout.fail(&format!("{error:#}")).map_err(sort),
+    }
+}
+
+/// True in a training container.
+pub fn is_container() -> bool {
+    Layout::detect().is_some()
+}
