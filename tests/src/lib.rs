@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod client;
 pub mod docker;
 pub mod emulated;
+pub mod golden;
 pub mod model;
 pub mod page_hand;
 pub mod program;

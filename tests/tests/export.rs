@@ -4,15 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use layoutlm_core::bbox::NormalizedBox;
 use layoutlm_core::bundle::{Limits, Manifest};
 use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
-use layoutlm_core::window::Window;
 use layoutlm_exporter::{ExportError, ExportOptions, Signature, VariantKind, Watch, export};
 use layoutlm_inference::{Bundle, Engine, EngineOptions, Runtime};
+use layoutlm_tests::golden::golden_windows;
 use layoutlm_tests::shared;
 use safetensors::SafeTensors;
-use serde_json::Value;
 
 fn open(path: &Path) -> Result<Box<dyn TokenClassifier>, ClassifierError> {
     Ok(Box::new(Engine::open(&Runtime::load(None)?, path, EngineOptions::single())?))
@@ -36,25 +34,6 @@ fn int8_only() -> ExportOptions {
 }
 
 const ANYTHING: Limits = Limits { max_abs_logit_diff: None, max_flip_rate: 1.0, max_f1_drop: 1.0 };
-
-/// Every golden receipt as a window, with its logits `[seq, 15]`.
-fn golden_windows(folder: &Path) -> Vec<(Window, Vec<f32>)> {
-    let bytes = std::fs::read(folder.join("arrays.safetensors")).unwrap();
-    let arrays = SafeTensors::deserialize(&bytes).unwrap();
-    let receipts: Value =
-        serde_json::from_str(&std::fs::read_to_string(folder.join("receipts.json")).unwrap()).unwrap();
-    let window = |r: &Value| Window {
-        word_indices: Vec::new(),
-        input_ids: serde_json::from_value(r["input_ids"].clone()).unwrap(),
-        bbox: serde_json::from_value::<Vec<NormalizedBox>>(r["bbox"].clone()).unwrap(),
-        word_ids: serde_json::from_value(r["word_ids"].clone()).unwrap(),
-    };
-    let logits = |r: &Value| -> Vec<f32> {
-        let tensor = arrays.tensor(&format!("{}.logits", r["key"].as_str().unwrap())).unwrap();
-        tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
-    };
-    receipts["receipts"].as_array().unwrap().iter().map(|r| (window(r), logits(r))).collect()
-}
 
 #[test]
 fn every_float_graph_equals_pytorch_on_every_golden_receipt() {
