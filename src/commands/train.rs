@@ -46,14 +46,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn train_and_send(args: &Args) -> anyhow::Result<()> {
-    let stop = interrupt::flag()?;
+    let signals = interrupt::signals()?;
     let engine = engine(args)?;
     let (config, data) = prepare(args)?;
     if let Some(uri) = &args.output.resume_from_s3 {
         bring::bring(uri, &config.run_dir(), &args.data.region)?;
     }
-    let spot = SpotWatch::start(!args.data.cloud.no_spot_watch, &stop);
-    let reporter = cloud::reporter(args, &stop, spot)?;
+    let spot = SpotWatch::start(!args.data.cloud.no_spot_watch, &signals.stop);
+    let reporter = cloud::reporter(args, signals.clone(), spot)?;
     introduce(args, &config, &data);
     let validation = engine.is_some().then(|| data.validation.clone());
     let mut observers = Observers(vec![Box::new(Console::new())]);
@@ -63,7 +63,7 @@ fn train_and_send(args: &Args) -> anyhow::Result<()> {
     if let Some(reporter) = reporter {
         observers.0.push(Box::new(reporter));
     }
-    let outcome = train(config, data, &mut observers, &stop).map_err(sort)?;
+    let outcome = train(config, data, &mut observers, &signals.stop).map_err(sort)?;
     finish(&outcome)?;
     if let (Some(engine), Some(receipts)) = (engine, validation) {
         export_bundle(&outcome.run_dir.join("best"), &outcome.run_dir.join("bundle"), receipts, &engine)?;

@@ -3,7 +3,7 @@
 //! A job's id follows from the table, the job's name and a generation, so two trainers that start the same job meet at
 //! the same item, and a conditional write lets one of them have it. The owner's name is a tag of the item; every later
 //! write of the job asks for it. An owner that has not shown itself for [`LEASE`] can be succeeded; so can one whose run
-//! was interrupted, by whoever resumes the run.
+//! was interrupted or cancelled, by whoever resumes the run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,9 +75,9 @@ pub(super) async fn claim(table: &Table, mut job: Job, resuming: bool) -> Result
         let Some(found) = found else { continue };
         let ours = found.tags.get(OWNER).is_some_and(|o| *o == owner);
         let free = match found.status {
-            JobState::Succeeded | JobState::Cancelled => continue,
-            JobState::Failed | JobState::Interrupted if !resuming => continue,
-            JobState::Failed | JobState::Interrupted => true,
+            JobState::Succeeded => continue,
+            JobState::Failed | JobState::Interrupted | JobState::Cancelled if !resuming => continue,
+            JobState::Failed | JobState::Interrupted | JobState::Cancelled => true,
             JobState::Pending | JobState::Running => ours || is_abandoned(table, &found).await?,
         };
         if !free {

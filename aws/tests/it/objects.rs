@@ -74,10 +74,10 @@ async fn big_files_go_up_in_parts_and_come_down_whole_through_faults() {
     let store = Store::empty().await;
     let run = run_folder(40 << 20);
     store.proxy.set(Faults {
-        throttle: 0.15,
-        server_error: 0.05,
-        drop_before: 0.05,
-        cut: 0.1,
+        throttle: 0.2,
+        server_error: 0.1,
+        drop_before: 0.1,
+        cut: 0.2,
         ..Faults::default()
     });
     let mut sync = RunSync::new(&store.aws, place(), run.path()).unwrap();
@@ -93,7 +93,9 @@ async fn big_files_go_up_in_parts_and_come_down_whole_through_faults() {
         file(down.path(), "model.safetensors") == file(run.path(), "checkpoint-5/model.safetensors"),
         "40 MiB came back changed"
     );
-    assert!(store.proxy.count("throttle") > 0 && store.proxy.count("cut") > 0, "{:?}", store.proxy.counts());
+    // Which faults come depends on which of the parallel requests comes first; that some come does not.
+    let faults: usize = store.proxy.counts().iter().filter(|(name, _)| *name != "ok").map(|(_, n)| n).sum();
+    assert!(faults >= 3, "{:?}", store.proxy.counts());
     let again = bucket.download_all(&prefix, down.path(), &Fetch::default()).await.unwrap();
     assert_eq!((again.files, again.unchanged), (0, 2), "what is there with the right hash is not fetched");
 }

@@ -115,19 +115,29 @@ fn a_reclaimed_spot_instance_saves_the_run_and_another_machine_goes_on_from_the_
 
     let elsewhere = stand.folder.path().join("elsewhere");
     let uri = format!("s3://{BUCKET}/runs/receipts-1/");
-    let mut resumed = stand.train(&long);
-    resumed.args(["--resume-from-s3", &uri]).env("LAYOUTLM_RUNS", &elsewhere);
-    let mut resumed = resumed.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let record = elsewhere.join("receipts-1/run.json");
     let epochs = || read(&record)["epoch_metrics"].as_array().map_or(0, Vec::len);
-    wait_for("more epochs than before", || record.is_file() && epochs() > reached);
-    let killed = Command::new("kill").args(["-TERM", &resumed.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(resumed.wait().unwrap().code(), Some(130));
-    let jobs = stand.jobs();
-    assert_eq!(jobs.len(), 1, "the run that goes on is the same job");
-    assert_eq!((&jobs[0]["status"], &jobs[0]["PK"]), (&json!("interrupted"), &interrupted["PK"]));
-    assert_ne!(jobs[0]["tags"], interrupted["tags"], "another trainer owns it now");
+    let resume_and_stop = |signal: &str, from: usize| {
+        let mut resumed = stand.train(&long);
+        resumed.args(["--resume-from-s3", &uri]).env("LAYOUTLM_RUNS", &elsewhere);
+        let mut resumed = resumed.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        wait_for("more epochs than before", || record.is_file() && epochs() > from);
+        let killed = Command::new("kill").args([signal, &resumed.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(resumed.wait().unwrap().code(), Some(130));
+        let mut jobs = stand.jobs();
+        assert_eq!(jobs.len(), 1, "the run that goes on is the same job");
+        jobs.remove(0)
+    };
+    let job = resume_and_stop("-TERM", reached);
+    assert_eq!((&job["status"], &job["PK"]), (&json!("interrupted"), &interrupted["PK"]));
+    assert_ne!(job["tags"], interrupted["tags"], "another trainer owns it now");
+    let job = resume_and_stop("-INT", epochs());
+    assert_eq!(
+        (&job["status"], &job["PK"]),
+        (&json!("cancelled"), &interrupted["PK"]),
+        "Ctrl-C is somebody's wish"
+    );
 }
 
 fn wait_for(what: &str, there: impl Fn() -> bool) {

@@ -20,6 +20,7 @@ use super::worker::{Ending, Event, Worker};
 use crate::cloud::{Cloud, sort};
 use crate::commands::train::args::Args;
 use crate::commands::train::sources::source;
+use crate::interrupt::Signals;
 
 /// Checkpoints that may wait to be sent.
 const MOST_WAITING: usize = 4;
@@ -31,6 +32,7 @@ pub struct Reporter {
     events: Option<Sender<Event>>,
     worker: Option<JoinHandle<()>>,
     steps: Arc<AtomicU64>,
+    signals: Signals,
     spot: SpotWatch,
     run_dir: PathBuf,
     uploads: bool,
@@ -39,7 +41,7 @@ pub struct Reporter {
 
 /// Whoever keeps the table and the bucket informed of a run; nobody unless one was named. Claims the job, so that a second
 /// trainer of it stops here.
-pub fn reporter(args: &Args, stop: &Arc<AtomicBool>, spot: SpotWatch) -> anyhow::Result<Option<Reporter>> {
+pub fn reporter(args: &Args, signals: Signals, spot: SpotWatch) -> anyhow::Result<Option<Reporter>> {
     let place = super::place(args)?;
     let from_table =
         source(&args.data, &args.effective)? == "--dynamo-table" && !args.data.cloud.no_job_records;
@@ -67,11 +69,21 @@ pub fn reporter(args: &Args, stop: &Arc<AtomicBool>, spot: SpotWatch) -> anyhow:
     }
     let sync = place.map(|place| RunSync::new(&cloud.aws, place, &run_dir)).transpose().map_err(sort)?;
     let (uploads, steps) = (sync.is_some(), Arc::new(AtomicU64::new(0)));
-    let worker = Worker::new(cloud, run_dir.clone(), recorder, sync, Arc::clone(stop), Arc::clone(&steps));
+    let worker =
+        Worker::new(cloud, run_dir.clone(), recorder, sync, Arc::clone(&signals.stop), Arc::clone(&steps));
     let (events, received) = channel();
     let failing = worker.failing();
     let worker = std::thread::spawn(move || worker.run(&received));
-    Ok(Some(Reporter { events: Some(events), worker: Some(worker), steps, spot, run_dir, uploads, failing }))
+    Ok(Some(Reporter {
+        events: Some(events),
+        worker: Some(worker),
+        steps,
+        signals,
+        spot,
+        run_dir,
+        uploads,
+        failing,
+    }))
 }
 
 /// This machine, as records name it.
@@ -150,7 +162,12 @@ impl Observer for Reporter {
     }
 
     fn interrupted(&mut self, _outcome: &Outcome) {
-        self.end(Ending::Interrupted { reason: self.spot.reason() });
+        let ending = match self.spot.notice() {
+            Some(notice) => Ending::Interrupted { reason: format!("spot reclaim: {notice}") },
+            None if self.signals.by_hand() => Ending::Cancelled,
+            None => Ending::Interrupted { reason: "stopped by a signal".into() },
+        };
+        self.end(ending);
     }
 
     fn failed(&mut self, _run_dir: &Path, error: &TrainError) {

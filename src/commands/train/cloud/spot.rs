@@ -30,8 +30,8 @@ impl SpotWatch {
         watch
     }
 
-    /// Why the run was stopped.
-    pub fn reason(&self) -> String {
-        self.notice.get().map_or_else(|| "stopped by a signal".into(), |text| format!("spot reclaim: {text}"))
+    /// The notice, if one came.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.get().map(String::as_str)
     }
 }

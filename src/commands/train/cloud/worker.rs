@@ -38,8 +38,10 @@ pub enum Event {
 pub enum Ending {
     /// Well.
     Succeeded { best: PathBuf },
-    /// Stopped from outside.
+    /// Stopped by the machine: SIGTERM, or a spot instance taken back.
     Interrupted { reason: String },
+    /// Stopped by somebody at the keyboard.
+    Cancelled,
     /// With an error.
     Failed { reason: String },
 }
@@ -181,6 +183,7 @@ impl Worker {
         let (state, message, best) = match ending {
             Ending::Succeeded { best } => (JobState::Succeeded, None, Some(best)),
             Ending::Interrupted { reason } => (JobState::Interrupted, Some(reason), None),
+            Ending::Cancelled => (JobState::Cancelled, Some("stopped with Ctrl-C".into()), None),
             Ending::Failed { reason } => (JobState::Failed, Some(reason), None),
         };
         self.send(async |sync| match state {
