@@ -16,7 +16,7 @@ if [ $# -gt 0 ]; then
 else
   export LAYOUTLM_SCRATCH_HIDDEN=32 LAYOUTLM_SCRATCH_LAYERS=1 LAYOUTLM_SCRATCH_HEADS=2
 fi
-cargo build --release --locked -q -p layoutlm-cli -p layoutlm-emulators
+cargo build --release --locked -q --workspace
 wild=$shared/data/wildreceipt
 target/release/aws-on-loopback --fill "$wild/train.jsonl" --fill "$wild/validation.jsonl" --fill "$wild/test.jsonl" --receipts 400 \
   --table ReceiptsTable-dc5be22 --bucket layoutlm-training -- \
