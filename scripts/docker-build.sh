@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tag=layoutlm-server:latest features=${IMAGE_FEATURES:-} bundle=
+tag=layoutlm-server:latest features=${IMAGE_FEATURES-s3} bundle=
 while [ $# -gt 0 ]; do
   [ $# -ge 2 ] || { echo "docker-build: $1 needs a value" >&2; exit 2; }
   case $1 in
