@@ -19,22 +19,22 @@ RUN cargo install --locked --root /usr/local cargo-auditable@0.7.7 && rm -rf "$C
 WORKDIR /build
 
 # Dependencies are compiled here, and once only, from the manifests of the server's three rooms with empty sources: a
-# change of the real sources starts below, and one in another room or in a test starts nothing at all.
-FROM tools AS dependencies
-ARG FEATURES=s3
+# change of the real sources starts below, and one in another room, its dependencies or a test starts nothing at all.
+FROM ${RUST_IMAGE} AS manifests
+WORKDIR /build
+COPY docker/manifests.sh /manifests.sh
 COPY Cargo.toml Cargo.lock ./
 COPY core/Cargo.toml core/
 COPY inference/Cargo.toml inference/
 COPY aws/Cargo.toml aws/
-RUN sed -i -e 's/^members = .*/members = ["core", "inference", "aws"]/' -e '/^\[package\]/,$d' Cargo.toml \
- && sed -i -e '/^\[dev-dependencies\]/,$d' core/Cargo.toml inference/Cargo.toml aws/Cargo.toml \
- && mkdir -p core/src inference/src/bin aws/src \
- && touch core/src/lib.rs inference/src/lib.rs aws/src/lib.rs \
- && echo 'fn main() {}' > inference/src/bin/layoutlm-server.rs \
- && cargo build --release --package layoutlm-inference --features "${FEATURES}" \
- && rm -rf core/src inference/src aws/src target/release/.fingerprint/layoutlm-*
+RUN /manifests.sh
 
-# The lock file is the one that the stage above cut down to these rooms: cargo takes crates out of it and changes none.
+FROM tools AS dependencies
+ARG FEATURES=s3
+COPY --from=manifests /build/ ./
+RUN cargo build --release --locked --package layoutlm-inference --features "${FEATURES}" \
+ && rm -rf target/release/.fingerprint/layoutlm-*
+
 FROM dependencies AS build
 ARG FEATURES=s3
 COPY core/src core/src/

@@ -34,7 +34,7 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo none)
 created=$(git log -1 --format=%cI 2>/dev/null || date -u +%FT%TZ)
 build() { docker build -f docker/inference.Dockerfile --build-arg "FEATURES=$features" "$@" . >&2; }
 # Named, so that tidying up keeps what the next build starts from.
-for stage in dependencies onnxruntime; do
+for stage in onnxruntime manifests dependencies build rootfs; do
   build --target "$stage" -t "layoutlm-stage-$stage"
 done
 build -t "$tag" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$created"
