@@ -55,15 +55,16 @@ bench-train: build ## Time per optimiser step beside PyTorch
 bench-predict: build ## Time predict beside its own engine
 	benches/bench_predict.sh
 
-IMAGE_FEATURES ?=
+# Features of the server in the image; empty leaves S3 and DynamoDB out.
+IMAGE_FEATURES ?= s3
 docker: ## Build the server image (BUNDLE=folder bakes a model in)
 	IMAGE_FEATURES="$(IMAGE_FEATURES)" scripts/docker-build.sh $(if $(BUNDLE),--bundle $(BUNDLE))
 
 docker-test: onnxruntime ## Build the server image and hold it to its promises in a real engine
-	scripts/docker-test.sh docker
+	IMAGE_FEATURES="$(IMAGE_FEATURES)" scripts/docker-test.sh docker docker_model
 
 docker-test-base: onnxruntime ## The same with a base-size int8 model: start time, memory, half the memory
-	scripts/docker-test.sh docker_base
+	IMAGE_FEATURES="$(IMAGE_FEATURES)" scripts/docker-test.sh docker_base
 
 bench-docker: build ## Our image beside PyTorch's and Python onnxruntime's
 	benches/docker/run.sh

@@ -18,24 +18,28 @@ FROM ${RUST_IMAGE} AS tools
 RUN cargo install --locked --root /usr/local cargo-auditable@0.7.7 && rm -rf "$CARGO_HOME/registry"
 WORKDIR /build
 
-# Dependencies are compiled here, and once only, from the manifests of the server's rooms with empty sources: a change of
-# the real sources starts below.
-FROM tools AS dependencies
-ARG FEATURES=""
+# Dependencies are compiled here, and once only, from the manifests of the server's three rooms with empty sources: a
+# change of the real sources starts below, and one in another room, its dependencies or a test starts nothing at all.
+FROM ${RUST_IMAGE} AS manifests
+WORKDIR /build
+COPY docker/manifests.sh /manifests.sh
 COPY Cargo.toml Cargo.lock ./
 COPY core/Cargo.toml core/
 COPY inference/Cargo.toml inference/
 COPY aws/Cargo.toml aws/
-RUN sed -i -e 's/^members = .*/members = ["core", "inference", "aws"]/' -e '/^\[package\]/,$d' Cargo.toml \
- && mkdir -p core/src inference/src/bin aws/src \
- && touch core/src/lib.rs inference/src/lib.rs aws/src/lib.rs \
- && echo 'fn main() {}' > inference/src/bin/layoutlm-server.rs \
- && cargo build --release --package layoutlm-inference --features "${FEATURES}" \
+RUN /manifests.sh
+
+FROM tools AS dependencies
+ARG FEATURES=s3
+COPY --from=manifests /build/ ./
+RUN cargo build --release --locked --package layoutlm-inference --features "${FEATURES}" \
  && rm -rf target/release/.fingerprint/layoutlm-*
 
 FROM dependencies AS build
-ARG FEATURES=""
-COPY . .
+ARG FEATURES=s3
+COPY core/src core/src/
+COPY inference/src inference/src/
+COPY aws/src aws/src/
 # The list of crates is written into the binary itself, where scanners look for it.
 RUN cargo auditable build --release --locked --package layoutlm-inference --bin layoutlm-server --features "${FEATURES}" \
  && cp target/release/layoutlm-server /layoutlm-server \

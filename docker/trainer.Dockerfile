@@ -5,8 +5,9 @@
 # As a SageMaker training image its command is `train`, which SageMaker appends to the entry point. It runs as root
 # because SageMaker's folders under /opt/ml belong to root; `docker run --user` works wherever the folders allow it.
 ARG RUST_IMAGE=rust:1.95-bookworm
-ARG CUDA_BUILD_IMAGE=nvidia/cuda:12.8.1-devel-ubuntu24.04
-ARG CUDA_RUN_IMAGE=nvidia/cuda:12.8.1-runtime-ubuntu24.04
+# 13.0, whose driver interface the sources are written for (docs/gpu.md): instances need driver 580 or newer.
+ARG CUDA_BUILD_IMAGE=nvidia/cuda:13.0.2-devel-ubuntu24.04
+ARG CUDA_RUN_IMAGE=nvidia/cuda:13.0.2-runtime-ubuntu24.04
 ARG DEBIAN_IMAGE=debian:bookworm-slim
 
 FROM ${DEBIAN_IMAGE} AS onnxruntime
@@ -32,11 +33,10 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates gcc g++ libc6-dev pkg-config \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=rust /usr/local/ /usr/local/
-# 86 is the A10G; newer cards compile its PTX when they first meet it.
 ENV RUSTUP_HOME=/usr/local/rustup \
     CARGO_HOME=/usr/local/cargo \
-    PATH=/usr/local/cargo/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    CUDA_COMPUTE_CAP=86
+    CUDA_HOME=/usr/local/cuda \
+    PATH=/usr/local/cargo/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 WORKDIR /build
 
 FROM tools AS dependencies

@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tag=layoutlm-server:latest features=${IMAGE_FEATURES:-} bundle=
+tag=layoutlm-server:latest features=${IMAGE_FEATURES-s3} bundle=
 while [ $# -gt 0 ]; do
   [ $# -ge 2 ] || { echo "docker-build: $1 needs a value" >&2; exit 2; }
   case $1 in
@@ -34,7 +34,7 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo none)
 created=$(git log -1 --format=%cI 2>/dev/null || date -u +%FT%TZ)
 build() { docker build -f docker/inference.Dockerfile --build-arg "FEATURES=$features" "$@" . >&2; }
 # Named, so that tidying up keeps what the next build starts from.
-for stage in dependencies onnxruntime; do
+for stage in onnxruntime manifests dependencies build rootfs; do
   build --target "$stage" -t "layoutlm-stage-$stage"
 done
 build -t "$tag" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$created"

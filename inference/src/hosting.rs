@@ -1,6 +1,7 @@
-//! Starting as Amazon SageMaker starts a container: `layoutlm-server serve`.
+//! Starting as platforms start a container: `layoutlm-server serve` for Amazon SageMaker, and `MODEL_URI` for whoever
+//! names the model by that variable.
 //!
-//! The same options with other defaults: the bundle where SageMaker unpacks a model, every address, and the port it asks
+//! For SageMaker the same options with other defaults: the bundle where SageMaker unpacks a model, every address, and the port it asks
 //! for in `SAGEMAKER_BIND_TO_PORT`.
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,19 @@ pub const MODEL_FOLDER: &str = "/opt/ml/model";
 
 /// The argument SageMaker gives a container.
 pub const ARGUMENT: &str = "serve";
+
+/// The variable that many platforms name a model by: a folder or an `s3://` address.
+pub const MODEL_URI: &str = "MODEL_URI";
+
+/// Reads the bundle's address from `MODEL_URI` in place of `LAYOUTLM_BUNDLE`, which an image may have set to its own
+/// folder. An empty value counts as none; the flag `--bundle` wins over both.
+#[must_use]
+pub fn named_by_platform(command: Command) -> Command {
+    match std::env::var_os(MODEL_URI) {
+        Some(uri) if !uri.is_empty() => command.mut_arg("bundle", |bundle| bundle.env(MODEL_URI)),
+        _ => command,
+    }
+}
 
 /// Gives the server's command the defaults of hosting.
 #[must_use]

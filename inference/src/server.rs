@@ -54,6 +54,11 @@ impl Signals {
     pub fn of_the_system() -> Self {
         Self { shutdown: Box::pin(shutdown_signal()), reload: hangups() }
     }
+
+    /// Completes when it is time to stop. Once it has, there is nothing left to serve with.
+    pub async fn told_to_stop(&mut self) {
+        self.shutdown.as_mut().await;
+    }
 }
 
 impl std::fmt::Debug for Signals {

@@ -1,12 +1,30 @@
 //! Containers for tests, through the `docker` program of whatever engine `DOCKER_HOST` names.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
+
+/// What a task on Fargate with one vCPU is held to, and less.
+pub const CONFINED: [&str; 14] = [
+    "--memory",
+    "512m",
+    "--memory-swap",
+    "512m",
+    "--cpus",
+    "1",
+    "--read-only",
+    "--user",
+    "12345:12345",
+    "--cap-drop",
+    "ALL",
+    "--security-opt",
+    "no-new-privileges",
+    "--health-interval=1s",
+];
 
 /// The server image under test, without a model: `LAYOUTLM_IMAGE`, else `layoutlm-server:latest`.
 pub fn server_image() -> String {
@@ -59,6 +77,43 @@ impl Image {
 impl Drop for Image {
     fn drop(&mut self) {
         let _ = try_docker(&["rmi", "-f", &self.0]);
+    }
+}
+
+/// A network of its own for containers that reach this machine; removed with the value.
+pub struct Network(String);
+
+impl Network {
+    /// Makes one.
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("layoutlm-test-{}-{count}", std::process::id());
+        docker(&["network", "create", &name]);
+        Self(name)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// This machine's address in it.
+    pub fn gateway(&self) -> IpAddr {
+        let format = "{{(index .IPAM.Config 0).Gateway}}";
+        docker(&["network", "inspect", "--format", format, &self.0]).parse().unwrap()
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = try_docker(&["network", "rm", &self.0]);
     }
 }
 

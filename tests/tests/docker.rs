@@ -10,27 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use layoutlm_tests::bundle::TestBundle;
-use layoutlm_tests::docker::{Container, Image, docker, server_image, try_docker};
+use layoutlm_tests::docker::{CONFINED, Container, Image, docker, server_image, try_docker};
 use layoutlm_tests::receipt::receipt;
 use serde_json::{Value, json};
 
-/// What a task on Fargate with one vCPU is held to, and less.
-const CONFINED: [&str; 14] = [
-    "--memory",
-    "512m",
-    "--memory-swap",
-    "512m",
-    "--cpus",
-    "1",
-    "--read-only",
-    "--user",
-    "12345:12345",
-    "--cap-drop",
-    "ALL",
-    "--security-opt",
-    "no-new-privileges",
-    "--health-interval=1s",
-];
 const MINUTE: Duration = Duration::from_secs(60);
 
 static BUNDLE: LazyLock<TestBundle> = LazyLock::new(TestBundle::small);
@@ -186,32 +169,6 @@ fn workers_follow_the_containers_share_of_the_processor() {
     let container = Container::run(image.name(), &["--cpus", "1"], &[]);
     container.wait_ready(MINUTE);
     assert_eq!(ready_line(&container)["workers"], 1);
-}
-
-#[test]
-fn a_bundle_can_be_mounted_instead_of_baked_in() {
-    let bundle = BUNDLE.path();
-    readable_by_all(&bundle);
-    let volume = format!("{}:/opt/ml/model:ro", bundle.display());
-    let container = Container::run(&server_image(), &[&["-v", &volume][..], &CONFINED].concat(), &[]);
-    let answer = container.wait_ready(MINUTE).classify(&receipt(5));
-    assert_eq!(labels(&answer).len(), 5);
-}
-
-/// A temporary folder is its owner's alone; the server's user must get in.
-fn readable_by_all(bundle: &std::path::Path) {
-    let above = bundle.parent().unwrap();
-    assert!(Command::new("chmod").arg("755").arg(above).status().unwrap().success());
-    assert!(Command::new("chmod").arg("-R").arg("a+rX").arg(bundle).status().unwrap().success());
-}
-
-#[test]
-fn an_image_without_a_model_ends_with_2_and_says_what_to_do() {
-    let container = Container::run(&server_image(), &CONFINED, &[]);
-    let code = container.wait_exit(MINUTE);
-    let logs = container.logs();
-    assert_eq!(code, 2, "{logs}");
-    assert!(logs.contains("layoutlm-server: ") && logs.contains("/opt/ml/model"), "{logs}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         arguments.remove(1);
         return check_health(&Healthcheck::parse_from(arguments));
     }
-    let mut command = Program::command();
+    let mut command = hosting::named_by_platform(Program::command());
     let is_hosted = arguments.get(1).is_some_and(|a| a == hosting::ARGUMENT);
     if is_hosted {
         arguments.remove(1);
@@ -80,28 +80,31 @@ fn check_health(asked: &Healthcheck) -> ExitCode {
     }
 }
 
-fn run(mut program: Program) -> ExitCode {
+fn run(program: Program) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error, 1),
     };
-    let ready = |address: SocketAddr| eprintln!("layoutlm-server: ready at http://{address}");
-    let routes = match runtime.block_on(prepare(&mut program)) {
-        Ok(routes) => routes,
-        Err((error, code)) => return failed(&error, code),
-    };
-    let config = program.config;
-    let outcome =
-        runtime.block_on(async { serve_with(config, routes, Signals::of_the_system(), ready).await });
-    // A bundle that is still being loaded must not hold up the end.
+    let outcome = runtime.block_on(live(program));
+    // A bundle that is still being fetched or loaded must not hold up the end.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let code = exit_code(&error);
-            failed(&error, code)
-        }
+        Err((error, code)) => failed(&error, code),
     }
+}
+
+/// Prepares and serves until told to stop; why it could not, and the exit code.
+async fn live(mut program: Program) -> Result<(), (String, u8)> {
+    // From the beginning: the first process of a container is deaf to signals that it does not wait for.
+    let mut signals = Signals::of_the_system();
+    let routes = tokio::select! {
+        routes = prepare(&mut program) => routes?,
+        () = signals.told_to_stop() => return Ok(()),
+    };
+    let ready = |address: SocketAddr| eprintln!("layoutlm-server: ready at http://{address}");
+    let outcome = serve_with(program.config, routes, signals, ready).await;
+    outcome.map_err(|error| (error.to_string(), exit_code(&error)))
 }
 
 /// Fetches a bundle from S3 and makes the routes over a table, where they are asked for.

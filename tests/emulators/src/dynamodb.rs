@@ -1,5 +1,7 @@
 //! A DynamoDB in memory.
 
+use std::net::IpAddr;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::operation::create_table::CreateTableInput;
@@ -22,9 +24,14 @@ pub struct Dynamo {
 type Item = std::collections::HashMap<String, AttributeValue>;
 
 impl Dynamo {
-    /// Starts one without tables on a free port.
+    /// Starts one without tables on a free port of loopback.
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(IpAddr::from([127, 0, 0, 1])).await
+    }
+
+    /// Starts one on an address of this machine that containers reach, such as their network's gateway.
+    pub async fn start_on(address: IpAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
         let (key, secret) = CREDENTIALS;

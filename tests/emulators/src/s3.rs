@@ -1,5 +1,6 @@
 //! An S3 on a folder.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -15,8 +16,13 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Starts one with these buckets on a free port.
+    /// Starts one with these buckets on a free port of loopback.
     pub async fn start(buckets: &[&str]) -> Self {
+        Self::start_on(IpAddr::from([127, 0, 0, 1]), buckets).await
+    }
+
+    /// Starts one on an address of this machine that containers reach, such as their network's gateway.
+    pub async fn start_on(address: IpAddr, buckets: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for bucket in buckets {
             std::fs::create_dir(folder.path().join(bucket)).unwrap();
@@ -26,7 +32,7 @@ impl S3 {
             s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
         service.set_auth(s3s::auth::SimpleAuth::from_single(key, secret));
         let service = service.build();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
