@@ -124,10 +124,13 @@ pub struct Container {
 }
 
 impl Container {
-    /// `docker run` in the background, with port 8080 published on a free port of this machine.
+    /// `docker run` in the background, with port 8080 published on a free port of this machine. `DOCKER_RUN_OPTIONS` adds
+    /// more options, such as `--cgroup-parent` on a machine whose other work takes processors away.
     pub fn run(image: &str, options: &[&str], command: &[&str]) -> Self {
         let started = Instant::now();
+        let more = std::env::var("DOCKER_RUN_OPTIONS").unwrap_or_default();
         let mut arguments = vec!["run", "-d", "-p", "127.0.0.1::8080"];
+        arguments.extend(more.split_whitespace());
         arguments.extend(options);
         arguments.push(image);
         arguments.extend(command);

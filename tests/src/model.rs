@@ -80,8 +80,25 @@ fn vocab(least: usize) -> Vec<String> {
     vocab.extend(characters.iter().map(char::to_string));
     vocab.extend(characters.iter().map(|c| format!("##{c}")));
     vocab.extend(["total", "tax", "subtotal", "cash", "market", "street", "thank", "you"].map(String::from));
+    let room = least.saturating_sub(vocab.len());
+    let new: Vec<String> = pieces().filter(|piece| !vocab.contains(piece)).take(room).collect();
+    vocab.extend(new);
     vocab.extend((vocab.len()..least).map(|i| format!("[unused{i}]")));
     vocab
+}
+
+/// Pieces of two and three signs, so that a word takes two or three tokens with a large vocabulary, as it does in a real
+/// one.
+fn pieces() -> impl Iterator<Item = String> {
+    let letters: Vec<String> = ('a'..='z').map(String::from).collect();
+    let signs: Vec<String> = ('a'..='z').chain('0'..='9').map(String::from).collect();
+    let pairs = |left: &[String], right: &[String]| -> Vec<String> {
+        left.iter().flat_map(|a| right.iter().map(move |b| format!("{a}{b}"))).collect()
+    };
+    let two = pairs(&signs, &signs);
+    let three = pairs(&pairs(&letters, &letters), &letters);
+    let continued: Vec<String> = two.iter().map(|pair| format!("##{pair}")).collect();
+    two.into_iter().chain(continued).chain(three)
 }
 
 fn shapes(shape: Shape, vocab: usize) -> Vec<(String, Vec<usize>)> {
