@@ -224,7 +224,7 @@ fn steps_equal_the_cpu_engines_and_go_on_from_saved_state_to_the_bit() {
         assert!((numbers.gradient_norm / stats.gradient_norm - 1.0).abs() < 1e-4, "step {step}");
         assert!((numbers.loss / part.value - 1.0).abs() < 1e-4, "step {step}");
         if step == 1 {
-            saved = Some((gpu.weights().unwrap(), gpu.optimizer_state().unwrap()));
+            saved = Some((gpu.weights().unwrap(), gpu.optimizer_state().unwrap(), gpu.counters().unwrap()));
         }
     }
     let after = gpu.weights().unwrap();
@@ -232,10 +232,10 @@ fn steps_equal_the_cpu_engines_and_go_on_from_saved_state_to_the_bit() {
         let error = error(found, model.weights().unwrap().get(name).unwrap());
         assert!(error < 1e-4, "{name}: {error}");
     }
-    let (weights, moments) = saved.unwrap();
+    let (weights, moments, counters) = saved.unwrap();
     let mut resumed = card(&config, &weights, options(Precision::Fp32), &loss());
     resumed.scale_learning_rates(scale).unwrap();
-    resumed.load_optimizer_state(&moments, 2, None).unwrap();
+    resumed.load_optimizer_state(&moments, counters).unwrap();
     for step in 2..4 {
         resumed.accumulate(&batch, DropoutState { seed: 1, pass: step }, 29.0).unwrap();
         resumed.step(1e-3).unwrap();
