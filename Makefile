@@ -6,7 +6,7 @@ export LAYOUTLM_SHARED ?= $(abspath ../shared)
 export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-predict bench-export fuzz docker docker-test docker-test-base bench-docker lint-deploy bench-serve soak soak-short parity openapi
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-gpu test-gpu bench-predict bench-export fuzz docker docker-test docker-test-base bench-docker lint-deploy bench-serve soak soak-short parity openapi
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,12 @@ fuzz: build ## Fuzz the bundle loader for five minutes (nightly compiler)
 
 bench-train: build ## Time per optimiser step beside PyTorch
 	benches/bench_train.sh
+
+bench-gpu: onnxruntime ## Training on a graphics card beside Hugging Face Trainer (needs a card, nvcc and PyTorch)
+	benches/bench_gpu.sh
+
+test-gpu: ## Compare a graphics card with the processor (needs nvcc; does nothing where there is no card)
+	$(CARGO) test --release --workspace --locked --features layoutlm-tests/cuda --test cuda -- --nocapture
 
 bench-predict: build ## Time predict beside its own engine
 	benches/bench_predict.sh

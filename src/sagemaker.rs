@@ -33,11 +33,25 @@ pub fn take_over(argv: &[OsString]) -> anyhow::Result<()> {
 pub fn conclude(result: &anyhow::Result<()>, run_dir: &Path) -> anyhow::Result<()> {
     let Some(layout) = Layout::detect() else { return Ok(()) };
     match result {
+        // Only the host that leads has the run.
+        Ok(()) if !run_dir.is_dir() => Ok(()),
         Ok(()) => layout.publish(run_dir).map_err(sort),
         // Stopped from outside: the job is started again and goes on.
         Err(error) if error.is::<Interrupted>() => Ok(()),
         Err(error) => layout.fail(&format!("{error:#}")).map_err(sort),
     }
+}
+
+/// What SageMaker says of the hosts of a training job, in a training container.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn resource_config() -> anyhow::Result<Option<String>> {
+    let Some(path) = Layout::detect().map(|layout| layout.resource_config()).filter(|p| p.is_file()) else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(Some(text))
 }
 
 /// True in a training container.

@@ -1,8 +1,11 @@
 //! `train`: fine-tunes LayoutLM on labelled receipts.
 
+use std::sync::atomic::AtomicBool;
+
 use anyhow::anyhow;
 use layoutlm_trainer::config::TrainConfig;
-use layoutlm_trainer::train::{Observers, Outcome, TrainData, TrainError, train};
+use layoutlm_trainer::parallel::Launch;
+use layoutlm_trainer::train::{Observers, Outcome, Setup, Silent, TrainData, TrainError, train_on};
 
 use super::evaluate::table;
 use super::export::export_bundle;
@@ -48,13 +51,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn train_and_send(args: &Args) -> anyhow::Result<()> {
     let signals = interrupt::signals()?;
     let engine = engine(args)?;
+    let launch = launch()?;
+    let leads = launch.as_ref().is_none_or(|launch| launch.rank == 0);
     let (config, data) = prepare(args)?;
+    let setup = Setup::open(&config, launch.as_ref()).map_err(sort)?;
+    if !leads {
+        return follow(&setup, config, data, &signals.stop);
+    }
     if let Some(uri) = &args.output.resume_from_s3 {
         bring::bring(uri, &config.run_dir(), &args.data.region)?;
     }
     let spot = SpotWatch::start(!args.data.cloud.no_spot_watch, &signals.stop);
     let reporter = cloud::reporter(args, signals.clone(), spot)?;
     introduce(args, &config, &data);
+    eprintln!("device: {}", setup.describe(&config));
     let validation = engine.is_some().then(|| data.validation.clone());
     let mut observers = Observers(vec![Box::new(Console::new())]);
     if sagemaker::is_container() {
@@ -63,7 +73,7 @@ fn train_and_send(args: &Args) -> anyhow::Result<()> {
     if let Some(reporter) = reporter {
         observers.0.push(Box::new(reporter));
     }
-    let outcome = train(config, data, &mut observers, &signals.stop).map_err(sort)?;
+    let outcome = train_on(&setup, config, data, &mut observers, &signals.stop).map_err(sort)?;
     finish(&outcome)?;
     if let (Some(engine), Some(receipts)) = (engine, validation) {
         export_bundle(&outcome.run_dir.join("best"), &outcome.run_dir.join("bundle"), receipts, &engine)?;
@@ -73,12 +83,31 @@ fn train_and_send(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Which of several processes this is, as torchrun's variables or, in a SageMaker container, its hosts say.
+fn launch() -> anyhow::Result<Option<Launch>> {
+    let launch = Launch::from_variables(|name| std::env::var(name).ok()).map_err(usage)?;
+    match (launch, sagemaker::resource_config()?) {
+        (None, Some(text)) => Launch::from_resource_config(&text).map_err(usage),
+        (launch, _) => Ok(launch),
+    }
+}
+
+/// Trains along with the process that leads, which shows, writes and exports.
+fn follow(setup: &Setup, config: TrainConfig, data: TrainData, stop: &AtomicBool) -> anyhow::Result<()> {
+    eprintln!("device: {}", setup.describe(&config));
+    let outcome = train_on(setup, config, data, &mut Silent, stop).map_err(sort)?;
+    if outcome.interrupted {
+        return Err(Interrupted("stopped; the first process keeps the state".into()).into());
+    }
+    Ok(())
+}
+
 /// What exports the best checkpoint, if that was asked for; found before training rather than after a night of it.
 fn engine(args: &Args) -> anyhow::Result<Option<EngineArgs>> {
     if !args.output.export_onnx {
         return Ok(None);
     }
-    let threads = args.learning.threads.and_then(|t| u16::try_from(t).ok());
+    let threads = args.device.threads.and_then(|t| u16::try_from(t).ok());
     let engine = EngineArgs { threads, onnxruntime: args.output.onnxruntime.clone(), variant: None };
     match engine.runtime() {
         Err(e) if engine.onnxruntime.is_some() => Err(usage(e)),

@@ -54,6 +54,13 @@ const WRONG: &[(&[&str], &str)] = &[
     (&["--dropout", "1"], "--dropout 1"),
     (&["--freeze-embeddings=x"], "--freeze-embeddings"),
     (&["--freeze-layers", "99"], "--freeze-layers 99"),
+    (&["--device", "gpu"], "expected auto, cpu, cuda, or cuda:n"),
+    #[cfg(not(feature = "cuda"))]
+    (&["--device", "cuda:1"], "built without CUDA"),
+    (&["--precision", "int8"], "expected auto, fp32, tf32, bf16 or fp16"),
+    (&["--precision", "bf16", "--device", "cpu"], "--precision bf16: the processor computes in fp32"),
+    (&["--gradient-checkpointing=x"], "--gradient-checkpointing"),
+    (&["--auto-batch=x"], "--auto-batch"),
     (&["--epochs", "0"], "--epochs 0"),
     (&["--epochs", "x"], "--epochs"),
     (&["--batch-size", "0"], "--batch-size 0"),

@@ -8,6 +8,7 @@ mod evaluation;
 mod flags;
 mod inputs;
 mod labels;
+mod parallel;
 mod predict;
 mod processors;
 mod resume;
@@ -24,6 +25,7 @@ fn cli() -> Command {
     for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("LAYOUTLM_")) {
         command.env_remove(name);
     }
+    command.env_remove("WORLD_SIZE");
     command
 }
 

@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod bundle;
+pub mod card;
 pub mod client;
 pub mod docker;
 pub mod emulated;

@@ -8,10 +8,11 @@ use layoutlm_core::classifier::TokenClassifier;
 use layoutlm_core::config::ModelConfig;
 use layoutlm_core::label::{LabelId, LabelSet};
 use layoutlm_core::window::Window;
+use layoutlm_tests::card::{batch, config, error, labels, loss, window};
 use layoutlm_tests::emulated::Emulated;
 use layoutlm_tests::shared;
 use layoutlm_trainer::gpu::{GpuClassifier, GpuError, GpuOptions, GpuTrainer, Precision};
-use layoutlm_trainer::loss::{LossConfig, Normalization};
+use layoutlm_trainer::loss::{Denominators, LossConfig, divergence};
 use layoutlm_trainer::model::{CandleClassifier, DropoutState, LayoutLm, PackedBatch};
 use layoutlm_trainer::optim::{AdamW, AdamWConfig, LinearSchedule};
 use layoutlm_trainer::weights::{Array, Checkpoint, LoadOptions, Weights};
@@ -19,53 +20,6 @@ use safetensors::SafeTensors;
 
 const GIB: u64 = 1 << 30;
 const SEED: DropoutState = DropoutState { seed: 7, pass: 3 };
-
-fn labels() -> LabelSet {
-    LabelSet::from_entities(["DATE".to_string(), "TOTAL".to_string()]).unwrap()
-}
-
-/// Two layers with two heads of `head` each.
-fn config(head: usize, dropout: f64) -> ModelConfig {
-    let text = format!(
-        r#"{{"model_type":"layoutlm","vocab_size":40,"hidden_size":{},"num_hidden_layers":2,"num_attention_heads":2,
-        "intermediate_size":48,"max_position_embeddings":80,"max_2d_position_embeddings":1024,
-        "initializer_range":0.3}}"#,
-        2 * head
-    );
-    let mut config = ModelConfig::from_json(&text).unwrap();
-    config.set_labels(&labels());
-    (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (dropout, dropout);
-    config
-}
-
-fn window(length: usize, seed: u32) -> Window {
-    let mut n = seed;
-    let mut next = |limit: u32| {
-        n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (n >> 8) % limit
-    };
-    let ids = (0..length).map(|_| next(40)).collect();
-    let mut corner = || {
-        let (a, b) = (next(1001) as u16, next(1001) as u16);
-        (a.min(b), a.max(b))
-    };
-    let bbox = (0..length).map(|_| {
-        let ((x0, x1), (y0, y1)) = (corner(), corner());
-        NormalizedBox::new([x0, y0, x1, y1]).unwrap()
-    });
-    Window { word_indices: vec![], bbox: bbox.collect(), input_ids: ids, word_ids: vec![None; length] }
-}
-
-/// Windows of lengths below, at and above a tile, every token labelled: where some are not, the CPU engine numbers the rows
-/// of its last layer, and so its dropout, otherwise.
-fn batch() -> PackedBatch {
-    let windows: Vec<Window> =
-        [5, 32, 47, 1].iter().zip(1..).map(|(&length, seed)| window(length, seed)).collect();
-    let mut batch = PackedBatch::pack(&windows.iter().collect::<Vec<_>>());
-    let set = labels();
-    batch.labels = Some((0..batch.tokens()).map(|i| set.at(i % set.len())).collect());
-    batch
-}
 
 fn options(precision: Precision) -> GpuOptions {
     GpuOptions { precision, gradient_checkpointing: false }
@@ -78,25 +32,6 @@ fn card(config: &ModelConfig, weights: &Weights, options: GpuOptions, loss: &Los
 
 fn cpu(config: &ModelConfig, weights: &Weights) -> LayoutLm {
     LayoutLm::new(config.clone(), weights.clone(), &candle_core::Device::Cpu).unwrap()
-}
-
-fn norm(data: &[f32]) -> f64 {
-    data.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
-}
-
-/// Norm of the difference as a share of the norm.
-fn error(found: &Array, expected: &Array) -> f64 {
-    assert_eq!(found.shape, expected.shape);
-    let difference: Vec<f32> = found.data.iter().zip(&expected.data).map(|(a, b)| a - b).collect();
-    norm(&difference) / norm(&expected.data).max(1e-12)
-}
-
-fn loss() -> LossConfig {
-    LossConfig {
-        label_smoothing: 0.1,
-        class_weights: Some(vec![0.5, 1.0, 2.0, 1.5, 0.7]),
-        normalization: Normalization::Items,
-    }
 }
 
 /// Gradients of the CPU engine and its loss.
@@ -139,6 +74,74 @@ fn check_gradients(head: usize, options: GpuOptions, tolerance: f64) {
 fn gradients_with_dropout_equal_the_cpu_engines_for_every_head_size() {
     for head in [16, 32, 64] {
         check_gradients(head, options(Precision::Fp32), 1e-4);
+    }
+}
+
+#[test]
+fn two_passes_that_are_held_to_agree_have_the_cpu_engines_gradients() {
+    let config = config(16, 0.3);
+    let (weights, batch) = (Weights::random(&config, 5, 9), batch());
+    let (model, states) = (cpu(&config, &weights), [1, 2].map(|pass| DropoutState { seed: 7, pass }));
+    let passes = states.map(|state| model.forward_train(&batch, state).unwrap());
+    let labels = batch.labels.as_deref().unwrap();
+    let denominators =
+        Denominators { cross_entropy: loss().denominator(labels), divergence: labels.len() as f64 };
+    let [a, b] = &passes;
+    let scale = 3.0 / (4.0 * denominators.divergence);
+    let apart = divergence([a.logits(), b.logits()], labels, scale).unwrap();
+    let mut expected_loss = apart.value;
+    for (pass, gradient) in passes.into_iter().zip(&apart.gradients) {
+        let part = loss().evaluate(pass.logits(), &batch, 2.0 * denominators.cross_entropy).unwrap();
+        expected_loss += part.value;
+        pass.backward(&(part.gradient + gradient).unwrap()).unwrap();
+    }
+    let mut gpu = card(&config, &weights, options(Precision::Fp32), &loss());
+    gpu.accumulate_twice(&batch, states, denominators, 3.0).unwrap();
+    assert!((gpu.numbers().unwrap().loss / expected_loss - 1.0).abs() < 1e-4);
+    for (name, found) in gpu.gradients().unwrap().iter().filter(|(name, _)| !name.ends_with("self.key.bias"))
+    {
+        let error = error(found, &model.gradient(name).unwrap().unwrap());
+        assert!(error < 1e-4, "{name}: {error}");
+    }
+}
+
+#[test]
+fn the_average_follows_the_weights_is_lent_out_and_leaves_them_as_they_were() {
+    let config = config(16, 0.0);
+    let (first, batch) = (Weights::random(&config, 5, 9), batch());
+    let mut gpu = card(&config, &first, options(Precision::Bf16), &loss());
+    gpu.keep_average(None).unwrap();
+    gpu.accumulate(&batch, SEED, 29.0).unwrap();
+    gpu.step(1e-2).unwrap();
+    gpu.move_average(0.75).unwrap();
+    let (now, average) = (gpu.weights().unwrap(), gpu.average().unwrap().unwrap());
+    for (name, mean) in average.iter() {
+        let (first, now) = (first.get(name).unwrap(), now.get(name).unwrap());
+        for ((m, f), n) in mean.data.iter().zip(&first.data).zip(&now.data) {
+            assert!((m - (f + 0.25 * (n - f))).abs() < 1e-6, "{name}");
+        }
+    }
+    assert_ne!(now, average);
+    let before = gpu.logits(&batch).unwrap();
+    let lent = gpu.with_average(|gpu| (gpu.weights().unwrap(), gpu.logits(&batch).unwrap())).unwrap();
+    let expected = card(&config, &average, options(Precision::Bf16), &loss()).logits(&batch).unwrap();
+    assert_eq!(lent, (average, expected));
+    assert_eq!((gpu.weights().unwrap(), gpu.logits(&batch).unwrap()), (now, before));
+}
+
+#[test]
+fn the_memory_of_a_pass_is_known_beforehand() {
+    let config = config(32, 0.0);
+    let weights = Weights::random(&config, 5, 9);
+    for (precision, gradient_checkpointing) in
+        [(Precision::Fp32, false), (Precision::Bf16, false), (Precision::Fp32, true)]
+    {
+        let gpu = card(&config, &weights, GpuOptions { precision, gradient_checkpointing }, &loss());
+        let (batch, before) = (batch(), gpu.peak_memory());
+        gpu.accumulate(&batch, SEED, 29.0).unwrap();
+        let (found, expected) = (gpu.peak_memory() - before, gpu.bytes_per_token(1) * batch.tokens());
+        let share = found as f64 / expected as f64;
+        assert!((0.6..1.15).contains(&share), "{precision:?} {gradient_checkpointing}: {found} {expected}");
     }
 }
 
@@ -224,7 +227,7 @@ fn steps_equal_the_cpu_engines_and_go_on_from_saved_state_to_the_bit() {
         assert!((numbers.gradient_norm / stats.gradient_norm - 1.0).abs() < 1e-4, "step {step}");
         assert!((numbers.loss / part.value - 1.0).abs() < 1e-4, "step {step}");
         if step == 1 {
-            saved = Some((gpu.weights().unwrap(), gpu.optimizer_state().unwrap()));
+            saved = Some((gpu.weights().unwrap(), gpu.optimizer_state().unwrap(), gpu.counters().unwrap()));
         }
     }
     let after = gpu.weights().unwrap();
@@ -232,10 +235,10 @@ fn steps_equal_the_cpu_engines_and_go_on_from_saved_state_to_the_bit() {
         let error = error(found, model.weights().unwrap().get(name).unwrap());
         assert!(error < 1e-4, "{name}: {error}");
     }
-    let (weights, moments) = saved.unwrap();
+    let (weights, moments, counters) = saved.unwrap();
     let mut resumed = card(&config, &weights, options(Precision::Fp32), &loss());
     resumed.scale_learning_rates(scale).unwrap();
-    resumed.load_optimizer_state(&moments, 2, None).unwrap();
+    resumed.load_optimizer_state(&moments, counters).unwrap();
     for step in 2..4 {
         resumed.accumulate(&batch, DropoutState { seed: 1, pass: step }, 29.0).unwrap();
         resumed.step(1e-3).unwrap();
@@ -281,7 +284,7 @@ fn a_card_that_is_too_small_and_sizes_without_a_kernel_are_refused_with_a_senten
         )
     };
     let text = make(100_000, &config, &weights).unwrap_err().to_string();
-    assert!(text.starts_with("out of memory on the card") && text.contains("--batch-size"), "{text}");
+    assert!(text.starts_with("out of memory on the card"), "{text}");
     let mut odd = config.clone();
     odd.num_attention_heads = 4;
     let error = make(GIB, &odd, &weights).unwrap_err();

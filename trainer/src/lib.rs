@@ -16,6 +16,7 @@ pub mod model;
 pub mod model_folder;
 mod ops;
 pub mod optim;
+pub mod parallel;
 mod random;
 pub mod report;
 pub mod run;

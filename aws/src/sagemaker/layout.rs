@@ -35,6 +35,11 @@ impl Layout {
         self.base.join("input/config/hyperparameters.json")
     }
 
+    /// Which hosts take part: `current_host` and `hosts`.
+    pub fn resource_config(&self) -> PathBuf {
+        self.base.join("input/config/resourceconfig.json")
+    }
+
     /// Data of a channel, if there is one of that name.
     pub fn channel(&self, name: &str) -> Option<PathBuf> {
         Some(self.base.join("input/data").join(name)).filter(|p| p.is_dir())

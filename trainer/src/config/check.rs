@@ -2,8 +2,9 @@
 
 use layoutlm_core::encoding::Granularity;
 
-use super::{Start, TrainConfig};
+use super::{Device, PrecisionChoice, Start, TrainConfig};
 use crate::data::Scope;
+use crate::gpu::Precision;
 
 /// A value no run can work with.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -31,7 +32,18 @@ pub(super) fn check(config: &TrainConfig) -> Checked {
     counts(config)?;
     numbers(config)?;
     windows(config)?;
+    device(config)?;
     start(config)
+}
+
+fn device(config: &TrainConfig) -> Checked {
+    let reason = "the processor computes in fp32; give --device cuda, or leave it out";
+    match config.precision {
+        PrecisionChoice::Given(precision) if config.device == Device::Cpu && precision != Precision::Fp32 => {
+            fail("--precision", precision.name(), reason)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn counts(config: &TrainConfig) -> Checked {

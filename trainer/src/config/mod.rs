@@ -1,9 +1,11 @@
 //! What a training run was asked to do, checked: the same value that `run.json` records.
 
 mod check;
+mod device;
 mod metric;
 
 pub use check::InvalidConfig;
+pub use device::{Device, PrecisionChoice};
 pub use metric::{CheckpointMetric, PRODUCT_DETAIL};
 
 use std::collections::BTreeMap;
@@ -145,6 +147,14 @@ pub struct TrainConfig {
     pub o_entity_ratio: Option<f64>,
     /// Folder under which the encoded data set is frozen.
     pub dataset_snapshot_save: Option<PathBuf>,
+    /// What computes.
+    pub device: Device,
+    /// Number format on a card.
+    pub precision: PrecisionChoice,
+    /// Whether a card keeps only each layer's input and computes the rest again, which saves memory.
+    pub gradient_checkpointing: bool,
+    /// Whether passes are made as large as a card's memory allows, instead of `max_pass_tokens`.
+    pub auto_batch: bool,
     /// Threads of the CPU kernels.
     pub threads: usize,
     /// The options behind all this by flag name, as `--config` takes them back. Empty where there were none.
@@ -197,6 +207,10 @@ impl Default for TrainConfig {
             decoding: Decoding::Argmax,
             o_entity_ratio: Some(DEFAULT_O_ENTITY_RATIO),
             dataset_snapshot_save: None,
+            device: Device::Auto,
+            precision: PrecisionChoice::Auto,
+            gradient_checkpointing: false,
+            auto_batch: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             asked: BTreeMap::new(),
         }

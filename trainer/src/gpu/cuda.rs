@@ -88,6 +88,9 @@ impl Cuda {
         let blas = CudaBlas::new(Arc::clone(&stream)).map_err(|e| GpuError::device("starting cuBLAS", e))?;
         let module = load()?;
         let pooled = context.has_async_alloc();
+        if pooled {
+            keep_memory(&context)?;
+        }
         Ok(Self { context, stream, blas, module, functions: Mutex::default(), pooled })
     }
 
@@ -96,7 +99,7 @@ impl Cuda {
         &self.stream
     }
 
-    fn bind(&self) -> Result<(), GpuError> {
+    pub(crate) fn bind(&self) -> Result<(), GpuError> {
         self.context.bind_to_thread().map_err(failed("binding the context"))
     }
 
@@ -118,6 +121,20 @@ impl Cuda {
         }
         functions.insert(name.to_string(), Function(function));
         Ok(Function(function))
+    }
+}
+
+/// Memory given back stays with this process for its next passes, instead of going back to the driver at every wait.
+fn keep_memory(context: &CudaContext) -> Result<(), GpuError> {
+    let mut pool = std::ptr::null_mut();
+    let mut all = u64::MAX;
+    let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the device is open; the attribute's value is a u64, which the call copies.
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device())
+            .result()
+            .map_err(failed("a pool"))?;
+        sys::cuMemPoolSetAttribute(pool, threshold, (&raw mut all).cast()).result().map_err(failed("a pool"))
     }
 }
 

@@ -28,7 +28,7 @@ pub enum GpuError {
     },
     /// The card's memory is used up.
     #[error(
-        "out of memory on the card: {requested} MiB more were asked for with {used} of {total} MiB in use; {advice}"
+        "out of memory on the card: {requested} MiB more were asked for with {used} of {total} MiB in use by this run"
     )]
     OutOfMemory {
         /// Size of the request in MiB.
@@ -37,8 +37,6 @@ pub enum GpuError {
         used: u64,
         /// Memory of the card in MiB.
         total: u64,
-        /// What to change.
-        advice: String,
     },
     /// A dimension no kernel was made for.
     #[error("{what} is {value}, but on a card it must be {expected}; train with --device cpu")]

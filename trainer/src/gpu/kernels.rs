@@ -447,6 +447,53 @@ impl Kernels<'_> {
         self.by_rows("cross_entropy", shape.rows, &args)
     }
 
+    /// Adds the scaled divergence of two passes to the losses of their tokens, and its gradient to both gradients.
+    #[allow(clippy::too_many_arguments)] // The kernel's own.
+    pub(crate) fn divergence(
+        &self,
+        gradients: [&Buffer; 2],
+        losses: &Buffer,
+        logits: [&Buffer; 2],
+        bias: u64,
+        labels: u64,
+        loss_scale: u64,
+        shape: Shape,
+        scale: f32,
+    ) -> Result<(), GpuError> {
+        let ([gradient_a, gradient_b], [a, b]) = (gradients, logits);
+        let args = [
+            at(gradient_a),
+            at(gradient_b),
+            at(losses),
+            at(a),
+            at(b),
+            Arg::Address(bias),
+            Arg::Address(labels),
+            Arg::Address(loss_scale),
+            int(shape.rows),
+            int(shape.width),
+            Arg::F32(scale),
+        ];
+        self.by_rows("divergence", shape.rows, &args)
+    }
+
+    /// `mean += share · (parameter − mean)` of all parameters that learn.
+    pub(crate) fn move_average(
+        &self,
+        mean: &Buffer,
+        parameters: &Buffer,
+        stretches: (&Buffer, usize),
+        share: f32,
+    ) -> Result<(), GpuError> {
+        let args = [at(mean), at(parameters), at(stretches.0), Arg::F32(share)];
+        self.run("move_average", [blocks(stretches.1, 1), 1, 1], 256, 0, &args)
+    }
+
+    /// Exchanges the f32 content of two buffers.
+    pub(crate) fn swap(&self, a: &Buffer, b: &Buffer, count: usize) -> Result<(), GpuError> {
+        self.run("swap_f32", [blocks(count, 256), 1, 1], 256, 0, &[at(a), at(b), Arg::U64(count as u64)])
+    }
+
     /// Adds the sum of `losses` to the f64 at `sum`.
     pub(crate) fn sum_losses(&self, sum: u64, losses: &Buffer, tokens: usize) -> Result<(), GpuError> {
         self.run("sum_losses", [1, 1, 1], 256, 0, &[Arg::Address(sum), at(losses), int(tokens)])

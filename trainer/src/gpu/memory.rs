@@ -49,8 +49,6 @@ impl Card {
                 requested: size as u64 >> 20,
                 used: self.used.load(Ordering::Relaxed) >> 20,
                 total: self.compute.memory()?.total >> 20,
-                advice: "lower --batch-size or --max-batch-tokens, or give --gradient-checkpointing or --auto-batch"
-                    .into(),
             }),
         }
     }

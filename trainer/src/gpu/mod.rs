@@ -7,22 +7,28 @@
 //! Nothing waits for the card inside a step: norm, clipping, loss and loss scale stay there until they are asked for.
 //! No sum uses atomics, so the same run gives the same bits.
 
+mod average;
 mod batch;
+mod classifier;
 mod compute;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod error;
+mod exchange;
+mod fit;
 mod kernels;
 mod layout;
 mod memory;
 mod model;
+mod passes;
 mod precision;
 mod trainer;
 
+pub use classifier::GpuClassifier;
 pub use compute::{Arg, Compute, ElementKind, Launch, Memory, Operand, Product};
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
 pub use error::GpuError;
 pub use kernels::{AdamWArg, AttentionArg, DropoutArg};
 pub use precision::Precision;
-pub use trainer::{GpuClassifier, GpuOptions, GpuTrainer, StepNumbers};
+pub use trainer::{Counters, GpuOptions, GpuTrainer, StepNumbers};

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
-use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
 use layoutlm_core::config::ModelConfig;
-use layoutlm_core::window::Window;
+use serde::{Deserialize, Serialize};
 
 use super::batch::{DeviceBatch, TableOffsets};
-use super::kernels::{AdamWArg, Kernels, Shape};
+use super::kernels::{AdamWArg, Kernels};
 use super::layout::Layout;
 use super::memory::{Buffer, Card};
 use super::model::{Flat, Network};
 use super::{Compute, GpuError, Precision};
 use crate::loss::LossConfig;
-use crate::model::{DropoutState, Masks, ModelError, PackedBatch};
+use crate::model::{Masks, ModelError, PackedBatch};
 use crate::optim::AdamWConfig;
 use crate::random::Stream;
 use crate::weights::{Array, Weights};
@@ -28,10 +27,23 @@ pub struct GpuOptions {
     pub gradient_checkpointing: bool,
 }
 
+/// What decides later steps besides weights and moments; goes into checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Factor on the loss (fp16).
+    pub loss_scale: f32,
+    /// Steps since it changed.
+    pub good_steps: u32,
+    /// Steps left out since the start.
+    pub skipped: u32,
+    /// Steps taken.
+    pub applied: u32,
+}
+
 /// What the card knows of the steps since it was last asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepNumbers {
-    /// Sum of the losses of the steps since the last call.
+    /// Sum of the losses of the passes since the last call.
     pub loss: f64,
     /// Gradient norm of the last step, before clipping.
     pub gradient_norm: f64,
@@ -46,6 +58,7 @@ pub struct StepNumbers {
 #[repr(C)]
 struct StepState {
     loss: f64,
+    pending: f64,
     norm: f32,
     clip: f32,
     loss_scale: f32,
@@ -54,8 +67,10 @@ struct StepState {
     applied: u32,
 }
 
+/// Byte offset of `pending` in [`StepState`]: where passes add their loss.
+pub(super) const PENDING: u64 = 8;
 /// Byte offset of `loss_scale` in [`StepState`].
-const LOSS_SCALE: u64 = 16;
+pub(super) const LOSS_SCALE: u64 = 24;
 /// First loss scale in fp16.
 const FIRST_LOSS_SCALE: f32 = 65536.0;
 /// Prefixes of the moments' names, as the CPU optimiser's.
@@ -64,19 +79,20 @@ const PREFIXES: [&str; 2] = ["exp_avg.", "exp_avg_sq."];
 /// LayoutLM with AdamW on a card.
 #[derive(Debug)]
 pub struct GpuTrainer {
-    card: Arc<Card>,
-    config: ModelConfig,
-    options: GpuOptions,
-    optimizer: AdamWConfig,
-    loss: LossConfig,
-    class_weights: Option<Buffer>,
-    layout: Layout,
-    network: Network,
-    flat: Flat,
-    moments: [Buffer; 2],
-    stretches: (Buffer, usize),
-    state: Buffer,
-    tables: TableOffsets,
+    pub(super) card: Arc<Card>,
+    pub(super) config: ModelConfig,
+    pub(super) options: GpuOptions,
+    pub(super) optimizer: AdamWConfig,
+    pub(super) loss: LossConfig,
+    pub(super) class_weights: Option<Buffer>,
+    pub(super) layout: Layout,
+    pub(super) network: Network,
+    pub(super) flat: Flat,
+    pub(super) moments: [Buffer; 2],
+    pub(super) average: Option<Buffer>,
+    pub(super) stretches: (Buffer, usize),
+    pub(super) state: Buffer,
+    pub(super) tables: TableOffsets,
 }
 
 impl GpuTrainer {
@@ -122,6 +138,7 @@ impl GpuTrainer {
             network,
             flat,
             moments,
+            average: None,
             tables,
         };
         trainer.refresh_copies()?;
@@ -131,6 +148,16 @@ impl GpuTrainer {
     /// The dimensions.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Number of classes.
+    pub fn labels(&self) -> usize {
+        self.network.labels
+    }
+
+    /// What runs the kernels, e.g. the card's name.
+    pub fn device_name(&self) -> String {
+        self.card.compute().name()
     }
 
     /// Most memory this run held on the card at one time, in bytes.
@@ -147,46 +174,6 @@ impl GpuTrainer {
         let stretches = self.layout.stretches();
         self.stretches = (self.card.holding(&stretches)?, stretches.len());
         Ok(())
-    }
-
-    /// Forward and backward pass of one micro-batch; its gradients are added up on the card. `denominator` is that of
-    /// the whole step, see [`LossConfig::denominator`].
-    ///
-    /// # Errors
-    /// [`GpuError::Model`] for a batch that does not fit the model, [`GpuError::OutOfMemory`].
-    pub fn accumulate(
-        &self,
-        batch: &PackedBatch,
-        dropout: DropoutState,
-        denominator: f64,
-    ) -> Result<(), GpuError> {
-        self.check(batch)?;
-        if batch.tokens() == 0 || batch.labels.is_none() {
-            return Err(ModelError::Labels("a training batch needs tokens and labels".into()).into());
-        }
-        let kernels = self.kernels();
-        let device = self.device_batch(batch)?;
-        let masks = self.masks(Some(Stream::new(dropout.seed).child(dropout.pass)));
-        let recompute = self.options.gradient_checkpointing;
-        let pass = self.network.forward(&kernels, &self.flat, &device, &masks, true, recompute)?;
-        let shape = Shape { rows: device.tokens, width: self.network.labels };
-        let d_logits = kernels.activation(shape.rows, shape.width)?;
-        let losses = self.card.buffer(shape.rows * 8)?;
-        let scale = if denominator > 0.0 { 1.0 / denominator } else { 0.0 };
-        kernels.cross_entropy(
-            &d_logits,
-            &losses,
-            &pass.logits,
-            self.network.classifier_bias(),
-            device.labels(),
-            self.class_weights.as_ref(),
-            self.state.address() + LOSS_SCALE,
-            shape,
-            self.loss.label_smoothing as f32,
-            scale as f32,
-        )?;
-        kernels.sum_losses(self.state.address(), &losses, shape.rows)?;
-        self.network.backward(&kernels, &self.flat, &device, &masks, pass, &d_logits)
     }
 
     /// One optimiser step over what was accumulated. Nothing is waited for.
@@ -219,12 +206,12 @@ impl GpuTrainer {
     pub fn numbers(&mut self) -> Result<StepNumbers, GpuError> {
         let mut state = self.read_state()?;
         let numbers = StepNumbers {
-            loss: state.loss,
+            loss: state.loss + state.pending,
             gradient_norm: f64::from(state.norm),
             skipped: u64::from(state.skipped),
             loss_scale: f64::from(state.loss_scale),
         };
-        state.loss = 0.0;
+        (state.loss, state.pending) = (0.0, 0.0);
         self.state.write(&[state])?;
         Ok(numbers)
     }
@@ -276,24 +263,29 @@ impl GpuTrainer {
         Ok(all)
     }
 
-    /// Puts back what [`Self::optimizer_state`] gave, after `steps` steps, with the loss scale of that time.
+    /// Puts back what [`Self::optimizer_state`] and [`Self::counters`] gave.
     ///
     /// # Errors
     /// [`GpuError::Weights`] names a tensor that is missing or misshapen.
-    pub fn load_optimizer_state(
-        &mut self,
-        state: &Weights,
-        steps: u64,
-        loss_scale: Option<f64>,
-    ) -> Result<(), GpuError> {
+    pub fn load_optimizer_state(&mut self, state: &Weights, counters: Counters) -> Result<(), GpuError> {
         for (prefix, buffer) in PREFIXES.iter().zip(&self.moments) {
             buffer.write(&self.layout.flatten(state, prefix)?)?;
         }
-        let mut first = first_state(self.options.precision, u32::try_from(steps).unwrap_or(u32::MAX));
-        if let Some(scale) = loss_scale.filter(|_| self.options.precision == Precision::Fp16) {
-            first.loss_scale = scale as f32;
+        let Counters { good_steps, skipped, applied, .. } = counters;
+        let mut first = first_state(self.options.precision, applied);
+        if self.options.precision == Precision::Fp16 {
+            first.loss_scale = counters.loss_scale;
         }
-        self.state.write(&[first])
+        self.state.write(&[StepState { good_steps, skipped, ..first }])
+    }
+
+    /// What [`Self::load_optimizer_state`] takes besides the moments. Waits for the card.
+    ///
+    /// # Errors
+    /// [`GpuError::Device`].
+    pub fn counters(&self) -> Result<Counters, GpuError> {
+        let StepState { loss_scale, good_steps, skipped, applied, .. } = self.read_state()?;
+        Ok(Counters { loss_scale, good_steps, skipped, applied })
     }
 
     /// Logits `[tokens, labels]` of a batch without dropout, row-major.
@@ -314,16 +306,16 @@ impl GpuTrainer {
         Ok(Array { shape, data: pass.logits.read(0, count)? })
     }
 
-    fn kernels(&self) -> Kernels<'_> {
+    pub(super) fn kernels(&self) -> Kernels<'_> {
         let (card, precision) = (&self.card, self.options.precision);
         Kernels { card, precision, epsilon: self.config.layer_norm_eps as f32 }
     }
 
-    fn device_batch(&self, batch: &PackedBatch) -> Result<DeviceBatch, GpuError> {
+    pub(super) fn device_batch(&self, batch: &PackedBatch) -> Result<DeviceBatch, GpuError> {
         DeviceBatch::new(&self.card, batch, &self.tables, self.config.hidden_size, self.config.pad_token_id)
     }
 
-    fn masks(&self, stream: Option<Stream>) -> Masks {
+    pub(super) fn masks(&self, stream: Option<Stream>) -> Masks {
         Masks {
             stream,
             hidden: self.config.hidden_dropout_prob,
@@ -331,12 +323,12 @@ impl GpuTrainer {
         }
     }
 
-    fn check(&self, batch: &PackedBatch) -> Result<(), GpuError> {
+    pub(super) fn check(&self, batch: &PackedBatch) -> Result<(), GpuError> {
         Ok(batch.check_for(&self.config, self.network.labels)?)
     }
 
     /// Brings the matrices' copies up to date with the parameters.
-    fn refresh_copies(&self) -> Result<(), GpuError> {
+    pub(super) fn refresh_copies(&self) -> Result<(), GpuError> {
         let (kernels, element) = (self.kernels(), self.options.precision.element());
         for (start, copy, length) in self.layout.matrices() {
             let to = self.flat.copies.address() + (copy * element.bytes()) as u64;
@@ -353,7 +345,16 @@ impl GpuTrainer {
 
 fn first_state(precision: Precision, applied: u32) -> StepState {
     let loss_scale = if precision == Precision::Fp16 { FIRST_LOSS_SCALE } else { 1.0 };
-    StepState { loss: 0.0, norm: 0.0, clip: 1.0, loss_scale, good_steps: 0, skipped: 0, applied }
+    StepState {
+        loss: 0.0,
+        pending: 0.0,
+        norm: 0.0,
+        clip: 1.0,
+        loss_scale,
+        good_steps: 0,
+        skipped: 0,
+        applied,
+    }
 }
 
 fn check_dimensions(config: &ModelConfig) -> Result<(), GpuError> {
@@ -390,33 +391,4 @@ fn table_offsets(layout: &Layout) -> Result<TableOffsets, GpuError> {
         *offset = layout.get(&format!("layoutlm.embeddings.{table}_embeddings.weight"))?.start;
     }
     Ok(offsets)
-}
-
-/// A model on a card behind the seam of evaluation.
-#[derive(Debug)]
-pub struct GpuClassifier<'a> {
-    trainer: &'a GpuTrainer,
-    token_budget: usize,
-}
-
-impl<'a> GpuClassifier<'a> {
-    /// Labels with the model as it is now, at most `token_budget` tokens a pass.
-    pub fn new(trainer: &'a GpuTrainer, token_budget: usize) -> Self {
-        Self { trainer, token_budget }
-    }
-}
-
-impl TokenClassifier for GpuClassifier<'_> {
-    fn num_labels(&self) -> usize {
-        self.trainer.network.labels
-    }
-
-    fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
-        let mut logits = Vec::with_capacity(windows.len());
-        for pass in crate::model::passes(windows, self.token_budget) {
-            let mut flat = self.trainer.logits(&PackedBatch::pack(pass))?.data.into_iter();
-            logits.extend(pass.iter().map(|w| flat.by_ref().take(w.len() * self.num_labels()).collect()));
-        }
-        Ok(logits)
-    }
 }

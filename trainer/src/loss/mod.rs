@@ -34,6 +34,15 @@ pub struct LossConfig {
     pub normalization: Normalization,
 }
 
+/// What the losses of all passes of a step are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Denominators {
+    /// Of the cross-entropy: [`LossConfig::denominator`] summed over the step's passes.
+    pub cross_entropy: f64,
+    /// Of R-Drop's divergence: labelled tokens of the step.
+    pub divergence: f64,
+}
+
 /// A loss with its gradient.
 #[derive(Debug)]
 pub struct Loss {

@@ -4,6 +4,7 @@ mod classifier;
 mod embeddings;
 mod encoder;
 mod error;
+mod exchange;
 mod layoutlm;
 mod packed;
 mod parameter;

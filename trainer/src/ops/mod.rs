@@ -32,6 +32,7 @@ pub(crate) use gelu::{gelu, gelu_gradient, gelu_in_place};
 pub(crate) use layer_norm::{Norm, add_norm, layer_norm, norm_gradient};
 pub(crate) use linear::{linear, linear_bias_gradient, linear_input_gradient, linear_weight_gradient};
 pub(crate) use rows::{gather_rows, scatter_rows};
+pub(crate) use storage::{with_elements, with_elements_mut};
 pub(crate) use workspace::{Scratch, Workspace};
 
 /// Elements one task of an element-wise kernel works on.

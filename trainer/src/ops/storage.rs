@@ -30,6 +30,16 @@ pub(crate) fn read<const N: usize, R>(
     f(slices)
 }
 
+/// Shows the elements of `tensor`.
+pub(crate) fn with_elements<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    read([tensor], |[elements]| Ok(f(elements)))
+}
+
+/// Lends the elements of `tensor` for writing.
+pub(crate) fn with_elements_mut<R>(tensor: &Tensor, f: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+    write(tensor, |elements| Ok(f(elements)))
+}
+
 fn range(layout: &Layout) -> Result<std::ops::Range<usize>> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(start..end),

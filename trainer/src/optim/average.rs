@@ -6,10 +6,14 @@ use crate::model::{LayoutLm, ModelError};
 use crate::ops;
 use crate::weights::Weights;
 
-/// The moving average of one model's weights.
-///
-/// The decay starts low and rises to the one asked for, min(decay, (1 + t) / (10 + t)) after t updates, so that the
-/// first weights are soon forgotten. Source: `tf.train.ExponentialMovingAverage` with `num_updates`.
+/// The decay after so many updates: it starts low and rises to the one asked for, min(decay, (1 + t) / (10 + t)) after t
+/// updates, so that the first weights are soon forgotten. Source: `tf.train.ExponentialMovingAverage` with `num_updates`.
+pub(crate) fn decay_after(updates: u64, decay: f64) -> f64 {
+    let t = updates as f64;
+    decay.min((1.0 + t) / (10.0 + t))
+}
+
+/// The moving average of one model's weights, with [`decay_after`].
 #[derive(Debug)]
 pub struct WeightAverage {
     decay: f64,
@@ -32,8 +36,7 @@ impl WeightAverage {
     /// # Errors
     /// [`ModelError::Tensor`] when the device fails.
     pub fn update(&mut self, model: &LayoutLm, updates: u64) -> Result<(), ModelError> {
-        let t = updates as f64;
-        let decay = self.decay.min((1.0 + t) / (10.0 + t));
+        let decay = decay_after(updates, self.decay);
         rayon::scope(|_| {
             for (parameter, mean) in model.parameters().iter().zip(&mut self.means) {
                 if !parameter.is_trainable() {

@@ -6,4 +6,5 @@ mod schedule;
 
 pub use adamw::{AdamW, AdamWConfig, StepStats};
 pub use average::WeightAverage;
+pub(crate) use average::decay_after;
 pub use schedule::LinearSchedule;

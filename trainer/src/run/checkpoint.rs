@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::EpochMetrics;
 use crate::files::{FileError, write_atomic};
+use crate::gpu::Counters;
 use crate::model_folder::{FolderError, write_encoder};
 use crate::weights::{Weights, WeightsError, read_tensor_file, write_tensor_file};
 
@@ -61,6 +62,15 @@ pub struct BestCheckpoint {
     pub value: f64,
 }
 
+/// What a card knows beside weights and moments.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CardState {
+    /// Loss scale and counts of steps.
+    pub counters: Counters,
+    /// Tokens of one pass, as `--auto-batch` found them.
+    pub pass_tokens: Option<usize>,
+}
+
 /// Where a run stands. Together with weights and moments it decides every later number.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct State {
@@ -88,6 +98,9 @@ pub struct State {
     pub epochs: Vec<Value>,
     /// Settings that decide the numbers, by name; a run only resumes under the same.
     pub settings: BTreeMap<String, String>,
+    /// What a card knows beside weights and moments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardState>,
 }
 
 /// Complete checkpoints of a run by step, oldest first.

@@ -7,11 +7,13 @@ mod record;
 mod showcase;
 
 pub use checkpoint::{
-    BestCheckpoint, RunError, State, checkpoints, load_state, prune, remove_strays, save, save_best,
+    BestCheckpoint, CardState, RunError, State, checkpoints, load_state, prune, remove_strays, save,
+    save_best,
 };
 pub use epochs::{Compute, EpochEntry, EpochsRecord};
 pub use event_log::{EVENTS_DIR, EventLog};
 pub use record::{
-    Comparability, EpochMetrics, RunRecord, SplitCounts, SplitMetadata, legacy_configs, split_counts,
+    Comparability, EpochMetrics, Hardware, RunRecord, SplitCounts, SplitMetadata, legacy_configs,
+    split_counts,
 };
 pub use showcase::{SHOWCASE, showcase_key, write_showcase};

@@ -195,8 +195,30 @@ pub struct RunRecord {
     pub written_by: String,
     /// Processor and threads.
     pub machine: String,
+    /// What the last sitting computed on.
+    #[serde(default)]
+    pub hardware: Hardware,
     /// Seconds of all sittings together.
     pub seconds: f64,
+}
+
+/// What a run computed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// `cpu`, or the card's name.
+    pub device: String,
+    /// Number format of activations and products.
+    pub precision: String,
+    /// Processes that trained together.
+    pub world_size: usize,
+    /// Most memory that rank 0 held on its card at one time, in MiB; nothing on a processor.
+    pub peak_device_memory_mib: Option<u64>,
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        Self { device: "cpu".into(), precision: "fp32".into(), world_size: 1, peak_device_memory_mib: None }
+    }
 }
 
 impl RunRecord {

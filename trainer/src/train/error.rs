@@ -9,8 +9,10 @@ use layoutlm_core::tokenize::TokenizeError;
 use crate::config::InvalidConfig;
 use crate::data::DataError;
 use crate::files::FileError;
+use crate::gpu::GpuError;
 use crate::model::ModelError;
 use crate::model_folder::FolderError;
+use crate::parallel::ParallelError;
 use crate::run::RunError;
 use crate::weights::WeightsError;
 
@@ -47,6 +49,27 @@ pub enum TrainError {
         /// The file with the batch.
         saved: String,
     },
+    /// A card was asked for, but the program has no code for one.
+    #[error("this program was built without CUDA: build it with `--features cuda`, or give --device cpu")]
+    WithoutCuda,
+    /// A pass does not fit the card.
+    #[error("{}", card_memory(.error, *.tokens, *.fits, *.windows))]
+    CardMemory {
+        /// What the card said.
+        error: Box<GpuError>,
+        /// Tokens of the pass.
+        tokens: usize,
+        /// Tokens that fit.
+        fits: usize,
+        /// Windows of the greatest length that fit.
+        windows: usize,
+    },
+    /// A card.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The other processes of the run.
+    #[error(transparent)]
+    Parallel(#[from] ParallelError),
     /// Worker threads could not be started.
     #[error("worker threads: {0}")]
     Threads(String),
@@ -99,6 +122,23 @@ impl TrainError {
                 | Self::Weights(_)
                 | Self::Data(_)
                 | Self::Run(RunError::OtherRun { .. })
+                | Self::WithoutCuda
+                | Self::Gpu(GpuError::NoDevice { .. } | GpuError::Dimension { .. })
+                | Self::Parallel(ParallelError::Launch(_) | ParallelError::Differs { .. })
         )
     }
+}
+
+fn card_memory(error: &GpuError, tokens: usize, fits: usize, windows: usize) -> String {
+    let advice = match windows {
+        0 => {
+            "not even one of the longest windows fits: give --gradient-checkpointing, or use a smaller model"
+                .into()
+        }
+        n => format!(
+            "about {fits} fit, which is --batch-size {n} of the longest windows; or give --auto-batch or \
+             --gradient-checkpointing"
+        ),
+    };
+    format!("a pass of {tokens} tokens does not fit the card ({error}): {advice}")
 }

@@ -10,19 +10,25 @@ use layoutlm_core::window::Window;
 use super::held_out::EpochScores;
 use super::prepare::Prepared;
 use super::{EpochReport, Observer, TrainError};
-use crate::model::{CandleClassifier, LayoutLm};
-use crate::run::{BestCheckpoint, EpochMetrics};
+use crate::parallel::ParallelError;
+use crate::run::{BestCheckpoint, EpochMetrics, State};
 
 impl Prepared {
-    /// Scores the validation receipts, saves a checkpoint and the records. Gives the evaluation when it is the best;
+    /// Scores the validation receipts, saves a checkpoint and the records; rank 0 does, the others hear of it. Gives the evaluation when it is the best;
     /// nothing at all when broken off by `stop`.
     pub(super) fn finish_epoch(
         &mut self,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Option<Option<Evaluation>>, TrainError> {
+        if !self.leads() {
+            return self.follow();
+        }
         let started = Instant::now();
-        let Some(scores) = self.score(stop)? else { return Ok(None) };
+        let Some(scores) = self.score(stop)? else {
+            self.tell_others(None)?;
+            return Ok(None);
+        };
         let evaluation = scores.evaluation.clone();
         let seconds = started.elapsed().as_secs_f64();
         self.state.seconds += seconds;
@@ -37,6 +43,7 @@ impl Prepared {
         }
         self.state.epoch_metrics.push(metrics.clone());
         (self.state.loss_sum, self.state.loss_steps, self.state.train_seconds) = (0.0, 0, 0.0);
+        self.tell_others(Some(&self.state))?;
         let folder = self.save()?;
         self.keep_evaluation(&scores, is_best);
         self.write_records("running")?;
@@ -45,13 +52,33 @@ impl Prepared {
         Ok(Some(is_best.then_some(evaluation)))
     }
 
-    fn score(&self, stop: &AtomicBool) -> Result<Option<EpochScores>, TrainError> {
-        let averaged = self.average.as_ref().map(|a| a.model(&self.model)).transpose()?;
-        let model: &LayoutLm = averaged.as_ref().unwrap_or(&self.model);
-        let classifier = Stoppable { inner: CandleClassifier::new(model), stop };
-        match self.held_out.score(&self.encoder, &classifier, &self.validation) {
-            Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
-            result => result.map(Some),
+    /// Takes over where rank 0 stands after its evaluation.
+    fn follow(&mut self) -> Result<Option<Option<Evaluation>>, TrainError> {
+        let Some(others) = &self.communicator else { return Ok(None) };
+        let state: Option<State> = serde_json::from_slice(&others.broadcast(Vec::new())?)
+            .map_err(|e| ParallelError::Differs { rank: 0, what: format!("sent another state ({e})") })?;
+        let Some(state) = state else { return Ok(None) };
+        self.state = state;
+        Ok(Some(None))
+    }
+
+    /// Tells the other processes where the run stands; nothing: it was stopped.
+    fn tell_others(&self, state: Option<&State>) -> Result<(), TrainError> {
+        if let Some(others) = &self.communicator {
+            others.broadcast(serde_json::to_vec(&state).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    fn score(&mut self, stop: &AtomicBool) -> Result<Option<EpochScores>, TrainError> {
+        let (held_out, encoder, validation) = (&self.held_out, &self.encoder, &self.validation);
+        let mut scores = None;
+        self.engine.score(&mut |inner| {
+            scores = Some(held_out.score(encoder, &Stoppable { inner, stop }, validation));
+        })?;
+        match scores {
+            Some(Err(_)) if stop.load(Ordering::Relaxed) => Ok(None),
+            scores => scores.transpose(),
         }
     }
 
@@ -105,7 +132,7 @@ impl Prepared {
 
 /// A classifier that gives up between receipts when asked to stop.
 struct Stoppable<'a> {
-    inner: CandleClassifier<&'a LayoutLm>,
+    inner: &'a dyn TokenClassifier,
     stop: &'a AtomicBool,
 }
 

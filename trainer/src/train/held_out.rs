@@ -38,18 +38,20 @@ pub(super) struct EpochScores {
 }
 
 impl HeldOutSet {
-    /// Keeps the validation receipts and writes what is known of all receipts into the run's folder.
+    /// Keeps the validation receipts and writes what is known of all receipts into the run's folder, where one is given.
     pub(super) fn new(
         encoder: &Encoder,
         validation: &[GoldReceipt],
         data: TrainData,
         status: ValidationStatus,
-        run_dir: &Path,
+        run_dir: Option<&Path>,
     ) -> Result<Self, TrainError> {
         let stats = DataStats::of_run(encoder, &data.train, &data.validation)?;
         let windows: Vec<usize> = validation.iter().map(|r| r.encoded.windows.len()).collect();
         let groups = slice_groups(&data.validation, &windows, Some(&stats.train_merchants));
-        write_json(&run_dir.join(DATA_FILE), &stats)?;
+        if let Some(run_dir) = run_dir {
+            write_json(&run_dir.join(DATA_FILE), &stats)?;
+        }
         Ok(Self { receipts: data.validation, groups, status })
     }
 

@@ -5,6 +5,7 @@
 
 mod class_weights;
 mod encode;
+mod engine;
 mod error;
 mod evaluation;
 mod examples;
@@ -18,6 +19,7 @@ mod resume;
 mod run_loop;
 mod scratch;
 mod settings;
+mod setup;
 mod start;
 mod step;
 
@@ -28,6 +30,7 @@ pub use held_out::EVALUATION_FILE;
 pub use observer::{
     BestChanged, CheckpointSaved, EpochReport, Observer, Observers, Silent, Started, StepReport,
 };
+pub use setup::Setup;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -116,11 +119,28 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// Trains to the end, or until `stop` is set; state is saved in both cases.
+/// Trains to the end, or until `stop` is set; state is saved in both cases. Computes on what `config.device` says, alone.
 ///
 /// # Errors
 /// [`TrainError`], with nothing half-written left in the run's folder.
 pub fn train(
+    config: TrainConfig,
+    data: TrainData,
+    observer: &mut (dyn Observer + Send),
+    stop: &AtomicBool,
+) -> Result<Outcome, TrainError> {
+    config.check()?;
+    let setup = Setup::open(&config, None)?;
+    train_on(&setup, config, data, observer, stop)
+}
+
+/// As [`train`], on a card or with other processes that were opened before. In a process that does not lead, nothing is
+/// written and `observer` is told nothing.
+///
+/// # Errors
+/// [`TrainError`]; the other processes then stop too, and say which one gave up and why.
+pub fn train_on(
+    setup: &Setup,
     config: TrainConfig,
     data: TrainData,
     observer: &mut (dyn Observer + Send),
@@ -131,8 +151,18 @@ pub fn train(
         .build()
         .map_err(|e| TrainError::Threads(e.to_string()))?;
     let runs_dir = config.output_dir.clone();
-    pool.install(|| {
-        let run = prepare::Prepared::new(config, data)?;
-        run_loop::run(run, &mut Logged::new(observer, &runs_dir), stop)
-    })
+    let result = pool.install(|| {
+        let run = prepare::Prepared::new(config, data, setup)?;
+        if setup.leads() {
+            run_loop::run(run, &mut Logged::new(observer, &runs_dir), stop)
+        } else {
+            run_loop::run(run, &mut Silent, stop)
+        }
+    });
+    if let (Err(error), Some(others)) = (&result, setup.communicator())
+        && !matches!(error, TrainError::Parallel(_))
+    {
+        others.give_up(&error.to_string());
+    }
+    result
 }

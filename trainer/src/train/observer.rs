@@ -27,9 +27,9 @@ pub struct Started<'a> {
 pub struct StepReport {
     /// Steps done.
     pub global_step: u64,
-    /// The step's loss.
+    /// The step's loss; on a card, the mean loss of the last steps when it was last asked.
     pub loss: f64,
-    /// Tokens per second of this step.
+    /// Tokens per second of all processes, of the same steps.
     pub tokens_per_second: f64,
     /// Learning rate of this step.
     pub learning_rate: f64,

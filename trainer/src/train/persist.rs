@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use layoutlm_core::encoder::{Encoder, EncoderError};
 
+use super::engine::Snapshot;
 use super::prepare::Prepared;
 use super::{BestChanged, CheckpointSaved, Observer, TrainError};
-use crate::run::{EpochMetrics, RunError, checkpoints, prune, save, save_best};
+use crate::run::{EpochMetrics, Hardware, RunError, checkpoints, prune, save, save_best};
 
 /// Prefix of the weights themselves among a checkpoint's state, where `model.safetensors` holds their average.
 pub(super) const RAW_WEIGHTS: &str = "weight.";
@@ -15,18 +16,10 @@ impl Prepared {
     /// Writes a complete checkpoint, then `best/` where this is the best, then removes old ones.
     pub(super) fn save(&mut self) -> Result<PathBuf, TrainError> {
         let dir = self.config.run_dir();
-        let mut state = self.optimizer.state(&self.model)?;
-        let weights = match &self.average {
-            None => self.model.weights()?,
-            Some(average) => {
-                for (name, array) in self.model.weights()? {
-                    state.insert(format!("{RAW_WEIGHTS}{name}"), array);
-                }
-                average.weights(&self.model)?
-            }
-        };
+        let Snapshot { weights, state, card } = self.engine.snapshot()?;
+        self.state.card = card;
         let calibrated = self.calibrated(self.state.epoch_metrics.last())?;
-        let folder = save(&dir, self.model.config(), &weights, &calibrated, &state, &self.state)?;
+        let folder = save(&dir, self.engine.config(), &weights, &calibrated, &state, &self.state)?;
         if self.is_best() {
             save_best(&dir, &folder)?;
         }
@@ -42,6 +35,9 @@ impl Prepared {
 
     /// Keeps where an interrupted run stands, unless a checkpoint of this step is there already.
     pub(super) fn save_interrupted(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        if !self.leads() {
+            return Ok(());
+        }
         let step = self.state.global_step;
         let saved = checkpoints(&self.config.run_dir()).into_iter().find(|(s, _)| *s == step);
         let new = match saved {
@@ -83,6 +79,9 @@ impl Prepared {
     }
 
     pub(super) fn write_records(&mut self, status: &str) -> Result<(), TrainError> {
+        if !self.leads() {
+            return Ok(());
+        }
         let dir = self.config.run_dir();
         let best_step = self.state.best.as_ref().map(|b| b.step);
         let best = self.state.epoch_metrics.iter().find(|m| Some(m.global_step) == best_step);
@@ -92,6 +91,7 @@ impl Prepared {
         self.record.epoch_metrics = self.state.epoch_metrics.clone();
         self.record.best = self.state.best.clone();
         self.record.seconds = self.state.seconds;
+        self.record.hardware = Hardware { world_size: self.world_size(), ..self.engine.hardware() };
         self.record.write(&dir)?;
         if !self.config.eval_heldout_windowed {
             return Ok(());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use layoutlm_core::encoder::Encoder;
 use layoutlm_core::encoding::Encoding;
@@ -12,20 +13,21 @@ use layoutlm_core::tokenize::Tokenizer;
 
 use super::class_weights::loss_config;
 use super::encode::{encode, gold};
+use super::engine::{Engine, Opener};
 use super::examples::Example;
 use super::held_out::HeldOutSet;
 use super::record::{Facts, epochs_record, run_record};
-use super::resume::{Standing, resume_or_start};
+use super::resume::{Beginning, Standing};
 use super::settings::settings;
 use super::start::{dimensions, finish_dimensions, start_tokenizer};
-use super::{TrainData, TrainError};
+use super::{Setup, TrainData, TrainError};
 use crate::batching::{BatchRule, EpochPlan};
 use crate::config::{InvalidConfig, TrainConfig};
 use crate::data::{ExampleKind, Loader, PythonRandom, downsample, observed_labels};
 use crate::files::{FileError, write_atomic};
 use crate::loss::LossConfig;
-use crate::model::LayoutLm;
-use crate::optim::{AdamW, LinearSchedule, WeightAverage};
+use crate::optim::LinearSchedule;
+use crate::parallel::Communicator;
 use crate::run::{EpochsRecord, RunRecord, State, remove_strays};
 
 /// A run ready to step.
@@ -40,18 +42,21 @@ pub(super) struct Prepared {
     pub(super) plans: Vec<EpochPlan>,
     pub(super) schedule: LinearSchedule,
     pub(super) loss: LossConfig,
-    pub(super) model: LayoutLm,
-    /// The moving average of the weights, where one is kept.
-    pub(super) average: Option<WeightAverage>,
-    pub(super) optimizer: AdamW,
+    pub(super) engine: Box<dyn Engine>,
+    /// Tokens of one pass, at most.
+    pub(super) pass_tokens: usize,
+    pub(super) communicator: Option<Arc<dyn Communicator>>,
     pub(super) state: State,
     pub(super) record: RunRecord,
     pub(super) epochs: EpochsRecord,
 }
 
 impl Prepared {
-    pub(super) fn new(config: TrainConfig, data: TrainData) -> Result<Self, TrainError> {
+    pub(super) fn new(mut config: TrainConfig, data: TrainData, setup: &Setup) -> Result<Self, TrainError> {
         config.check()?;
+        if !setup.leads() {
+            config.dataset_snapshot_save = None;
+        }
         let tokenizer = start_tokenizer(&config.start, &data.train)?;
         let start = dimensions(&config.start, &tokenizer)?;
         let encoded = encode(&config, &data, &tokenizer, start.max_position_embeddings)?;
@@ -77,26 +82,35 @@ impl Prepared {
         let examples: Vec<Example> =
             train.into_iter().map(|e| Example::new(e, &encoder.encoding().labels)).collect();
         let lengths = lengths(&config, &encoder, &examples);
-        let plans = plans(&config, &lengths);
+        let plans = plans(&config, &lengths, setup.world_size());
         let total: u64 = plans.iter().map(|p| p.steps() as u64).sum();
         let schedule = LinearSchedule::with_ratio(config.learning_rate, config.warmup_ratio, total);
         let run_dir = config.run_dir();
-        if run_dir.is_dir() {
+        if run_dir.is_dir() && setup.leads() {
             remove_strays(&run_dir)?;
         }
-        let settings = settings(&config, &encoder, &data);
-        let Standing { model, average, optimizer, state, report } =
-            resume_or_start(&config, &dimensions, &encoder.encoding().labels, settings)?;
-        std::fs::create_dir_all(&run_dir).map_err(FileError::at(&run_dir))?;
-        write_receipts(&run_dir.join("validation.jsonl"), &data.validation)?;
+        let labels = &encoder.encoding().labels;
+        let loss = loss_config(&config, labels, &examples);
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let communicator = setup.communicator();
+        let opener = Opener { config: &config, setup, loss: &loss, longest };
+        let settings = settings(&config, &encoder, &data, setup);
+        let beginning = Beginning { opener, dimensions: &dimensions, labels, settings: &settings };
+        let Standing { mut engine, state, report } = beginning.stand(communicator.as_deref())?;
+        let pass_tokens = settle_pass_tokens(engine.as_mut(), communicator.as_deref())?;
+        let pass_tokens = pass_tokens.unwrap_or(config.max_pass_tokens);
+        if setup.leads() {
+            std::fs::create_dir_all(&run_dir).map_err(FileError::at(&run_dir))?;
+            write_receipts(&run_dir.join("validation.jsonl"), &data.validation)?;
+        }
         let facts = Facts { thinned: &thinned, item_windows, report: &report };
         let mut record = run_record(&config, &encoder, &data, &examples, &validation, &facts);
         if let Some(earlier) = RunRecord::read(&run_dir).ok().filter(|_| state.global_step > 0) {
             record.start = earlier.start;
         }
         let epochs = epochs_record(&record, &state);
-        let loss = loss_config(&config, &encoder.encoding().labels, &examples);
-        let held_out = HeldOutSet::new(&encoder, &validation, data, config.validation_status, &run_dir)?;
+        let to = setup.leads().then_some(run_dir.as_path());
+        let held_out = HeldOutSet::new(&encoder, &validation, data, config.validation_status, to)?;
         Ok(Self {
             config,
             encoder,
@@ -107,9 +121,9 @@ impl Prepared {
             plans,
             schedule,
             loss,
-            model,
-            average,
-            optimizer,
+            engine,
+            pass_tokens,
+            communicator,
             state,
             record,
             epochs,
@@ -119,6 +133,33 @@ impl Prepared {
     pub(super) fn total_steps(&self) -> u64 {
         self.schedule.total_steps
     }
+
+    pub(super) fn rank(&self) -> usize {
+        self.communicator.as_ref().map_or(0, |c| c.rank())
+    }
+
+    pub(super) fn world_size(&self) -> usize {
+        self.communicator.as_ref().map_or(1, |c| c.world_size())
+    }
+
+    /// True for the process that evaluates and writes.
+    pub(super) fn leads(&self) -> bool {
+        self.rank() == 0
+    }
+}
+
+/// The tokens of a pass that every process's memory holds; nothing: as configured.
+fn settle_pass_tokens(
+    engine: &mut dyn Engine,
+    others: Option<&dyn Communicator>,
+) -> Result<Option<usize>, TrainError> {
+    let (Some(own), Some(others)) = (engine.pass_tokens(), others) else { return Ok(engine.pass_tokens()) };
+    let mut of_rank: Vec<f64> = (0..others.world_size()).map(|_| 0.0).collect();
+    of_rank.iter_mut().skip(others.rank()).take(1).for_each(|tokens| *tokens = own as f64);
+    others.sum_f64(&mut of_rank)?;
+    let least = of_rank.into_iter().fold(f64::INFINITY, f64::min) as usize;
+    engine.settle_pass_tokens(least);
+    Ok(Some(least))
 }
 
 /// Keeps the validation receipts beside the run: the exporter proves its graphs on them.
@@ -189,12 +230,13 @@ fn lengths(config: &TrainConfig, encoder: &Encoder, examples: &[Example]) -> Vec
     examples.iter().map(length).collect()
 }
 
-fn plans(config: &TrainConfig, lengths: &[usize]) -> Vec<EpochPlan> {
+/// Each process takes as many micro-batches of a step as one alone would.
+fn plans(config: &TrainConfig, lengths: &[usize], world_size: usize) -> Vec<EpochPlan> {
     let rule = BatchRule {
         batch_size: config.batch_size,
         max_batch_tokens: config.max_batch_tokens,
         group_by_length: config.group_by_length,
-        accumulation: config.gradient_accumulation_steps,
+        accumulation: config.gradient_accumulation_steps.saturating_mul(world_size),
     };
     (0..config.epochs).map(|epoch| EpochPlan::new(lengths, rule, config.seed, epoch)).collect()
 }

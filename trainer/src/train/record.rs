@@ -11,8 +11,8 @@ use super::examples::Example;
 use crate::config::TrainConfig;
 use crate::data::{DownsampleReport, SplitSource, keys_hash};
 use crate::run::{
-    Comparability, EpochsRecord, RunRecord, SHOWCASE, SplitCounts, SplitMetadata, State, legacy_configs,
-    showcase_key, split_counts,
+    Comparability, EpochsRecord, Hardware, RunRecord, SHOWCASE, SplitCounts, SplitMetadata, State,
+    legacy_configs, showcase_key, split_counts,
 };
 use crate::weights::{LoadReport, TensorOrigin};
 
@@ -67,6 +67,7 @@ pub(super) fn run_record(
         start: origins.map(|(name, o)| (name.to_string(), facts.report.names(o).count())).into(),
         written_by: concat!("layoutlm-toolkit ", env!("CARGO_PKG_VERSION")).into(),
         machine: format!("{} threads of {}", config.threads, crate::machine::cpu_name()),
+        hardware: Hardware::default(),
         seconds: 0.0,
     }
 }

@@ -1,97 +1,126 @@
-//! The newest complete checkpoint of the same settings, or a fresh start.
+//! The newest complete checkpoint of the same settings, or a fresh start; in every process of a run the same.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Device;
 use layoutlm_core::config::ModelConfig;
 use layoutlm_core::label::LabelSet;
 
 use super::TrainError;
+use super::engine::{Engine, Opener, Parts};
 use super::persist::RAW_WEIGHTS;
 use super::settings::difference;
-use super::start::{first_model, scale_learning_rates};
-use crate::config::TrainConfig;
-use crate::model::LayoutLm;
-use crate::optim::{AdamW, AdamWConfig, WeightAverage};
+use super::start::first_weights;
+use crate::parallel::{Communicator, ParallelError, broadcast_weights};
 use crate::run::{RunError, State, checkpoints, load_state};
 use crate::weights::{Checkpoint, LoadOptions, LoadReport, Weights};
 
 /// Everything that changes from step to step.
 pub(super) struct Standing {
-    pub(super) model: LayoutLm,
-    pub(super) average: Option<WeightAverage>,
-    pub(super) optimizer: AdamW,
+    pub(super) engine: Box<dyn Engine>,
     pub(super) state: State,
     /// Where the weights came from.
     pub(super) report: LoadReport,
 }
 
-/// Goes on from the newest checkpoint that can be read, or starts.
-///
-/// A checkpoint that a failing disk has damaged is passed over, with a warning, for the one before it.
-pub(super) fn resume_or_start(
-    config: &TrainConfig,
-    dimensions: &ModelConfig,
-    labels: &LabelSet,
-    settings: BTreeMap<String, String>,
-) -> Result<Standing, TrainError> {
-    let mut damaged = None;
-    for (_, folder) in checkpoints(&config.run_dir()).into_iter().rev() {
-        match load(config, dimensions, &settings, &folder) {
-            Ok(standing) => return Ok(standing),
-            Err(error @ TrainError::Run(RunError::OtherRun { .. })) => return Err(error),
-            Err(error) => {
-                tracing::warn!("{}: can't be read and is passed over: {error}", folder.display());
-                damaged.get_or_insert(error);
+/// Where a run begins.
+#[derive(Clone, Copy)]
+pub(super) struct Beginning<'a> {
+    pub(super) opener: Opener<'a>,
+    pub(super) dimensions: &'a ModelConfig,
+    pub(super) labels: &'a LabelSet,
+    pub(super) settings: &'a BTreeMap<String, String>,
+}
+
+impl Beginning<'_> {
+    /// Goes on from the newest checkpoint that can be read, or starts; with others, where rank 0 stands.
+    pub(super) fn stand(&self, others: Option<&dyn Communicator>) -> Result<Standing, TrainError> {
+        let Some(others) = others else { return self.resume_or_start() };
+        self.agree(others)?;
+        if others.rank() == 0 {
+            let standing = self.resume_or_start()?;
+            let snapshot = standing.engine.snapshot()?;
+            others.broadcast(serde_json::to_vec(&standing.state).unwrap_or_default())?;
+            broadcast_weights(others, snapshot.weights)?;
+            broadcast_weights(others, snapshot.state)?;
+            return Ok(standing);
+        }
+        let state: State = serde_json::from_slice(&others.broadcast(Vec::new())?)
+            .map_err(|e| ParallelError::Differs { rank: 0, what: format!("sent another state ({e})") })?;
+        let weights = broadcast_weights(others, Weights::default())?;
+        let tensors = broadcast_weights(others, Weights::default())?;
+        let parts = self.parts(self.dimensions.clone(), weights, tensors, &state);
+        Ok(Standing { engine: self.opener.open(parts)?, state, report: LoadReport::default() })
+    }
+
+    /// Refuses when another process was given other settings or data than rank 0.
+    fn agree(&self, others: &dyn Communicator) -> Result<(), TrainError> {
+        let own = serde_json::to_vec(self.settings).unwrap_or_default();
+        let first: BTreeMap<String, String> =
+            serde_json::from_slice(&others.broadcast(own)?).unwrap_or_default();
+        let found = difference(self.settings, &first);
+        let what = found.as_ref().map(|found| {
+            format!("has other settings or data than rank {}: {found} (then: rank 0)", others.rank())
+        });
+        // All hear of it, so that all stop for the same reason.
+        let mut differing = [f64::from(u8::from(found.is_some()))];
+        others.sum_f64(&mut differing)?;
+        match (what, differing) {
+            (Some(what), _) => Err(ParallelError::Differs { rank: 0, what }.into()),
+            (None, [count]) if count > 0.0 => {
+                let reason = "another process has other settings or data than rank 0, and says which".into();
+                Err(ParallelError::Launch(reason).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A checkpoint that a failing disk has damaged is passed over, with a warning, for the one before it.
+    fn resume_or_start(&self) -> Result<Standing, TrainError> {
+        let mut damaged = None;
+        for (_, folder) in checkpoints(&self.opener.config.run_dir()).into_iter().rev() {
+            match self.load(&folder) {
+                Ok(standing) => return Ok(standing),
+                Err(error @ (TrainError::Run(RunError::OtherRun { .. }) | TrainError::Gpu(_))) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!("{}: can't be read and is passed over: {error}", folder.display());
+                    damaged.get_or_insert(error);
+                }
             }
         }
-    }
-    if let Some(error) = damaged {
-        return Err(error);
-    }
-    let (mut model, report) = first_model(config, dimensions, labels)?;
-    scale_learning_rates(&mut model, config);
-    let average = config.ema_decay.map(|decay| WeightAverage::new(&model, decay)).transpose()?;
-    let state = State { settings, ..State::default() };
-    Ok(Standing { model, average, optimizer: optimizer(config), state, report })
-}
-
-fn optimizer(config: &TrainConfig) -> AdamW {
-    AdamW::new(AdamWConfig {
-        weight_decay: config.weight_decay,
-        max_grad_norm: Some(config.max_grad_norm),
-        ..AdamWConfig::default()
-    })
-}
-
-fn load(
-    config: &TrainConfig,
-    dimensions: &ModelConfig,
-    settings: &BTreeMap<String, String>,
-    folder: &Path,
-) -> Result<Standing, TrainError> {
-    let (state, tensors) = load_state(folder)?;
-    if let Some(difference) = difference(settings, &state.settings) {
-        return Err(RunError::OtherRun { path: folder.into(), difference }.into());
-    }
-    let (moments, raw) = apart(tensors.unwrap_or_default());
-    let checkpoint = Checkpoint::load(folder, LoadOptions::default())?;
-    let mut with_dropout = checkpoint.config;
-    with_dropout.hidden_dropout_prob = dimensions.hidden_dropout_prob;
-    with_dropout.attention_probs_dropout_prob = dimensions.attention_probs_dropout_prob;
-    let kept = LayoutLm::new(with_dropout.clone(), checkpoint.weights, &Device::Cpu)?;
-    let (mut model, average) = match config.ema_decay {
-        None => (kept, None),
-        Some(decay) => {
-            let average = WeightAverage::new(&kept, decay)?;
-            (LayoutLm::new(with_dropout, raw, &Device::Cpu)?, Some(average))
+        if let Some(error) = damaged {
+            return Err(error);
         }
-    };
-    scale_learning_rates(&mut model, config);
-    let mut optimizer = optimizer(config);
-    optimizer.load_state(&model, moments, state.global_step)?;
-    Ok(Standing { model, average, optimizer, state, report: checkpoint.report })
+        let (config, weights, report) = first_weights(self.opener.config, self.dimensions, self.labels)?;
+        let parts = Parts { config, weights, average: None, moments: None, card: None };
+        let state = State { settings: self.settings.clone(), ..State::default() };
+        Ok(Standing { engine: self.opener.open(parts)?, state, report })
+    }
+
+    fn load(&self, folder: &Path) -> Result<Standing, TrainError> {
+        let (state, tensors) = load_state(folder)?;
+        if let Some(difference) = difference(self.settings, &state.settings) {
+            return Err(RunError::OtherRun { path: folder.into(), difference }.into());
+        }
+        let checkpoint = Checkpoint::load(folder, LoadOptions::default())?;
+        let mut with_dropout = checkpoint.config;
+        with_dropout.hidden_dropout_prob = self.dimensions.hidden_dropout_prob;
+        with_dropout.attention_probs_dropout_prob = self.dimensions.attention_probs_dropout_prob;
+        let parts = self.parts(with_dropout, checkpoint.weights, tensors.unwrap_or_default(), &state);
+        Ok(Standing { engine: self.opener.open(parts)?, state, report: checkpoint.report })
+    }
+
+    /// What a checkpoint holds, as an engine starts from it.
+    fn parts(&self, config: ModelConfig, weights: Weights, tensors: Weights, state: &State) -> Parts {
+        let (moments, raw) = apart(tensors);
+        let (weights, average) = match self.opener.config.ema_decay {
+            None => (weights, None),
+            Some(_) => (raw, Some(weights)),
+        };
+        Parts { config, weights, average, moments: Some((moments, state.global_step)), card: state.card }
+    }
 }
 
 /// Moments, and the weights that `model.safetensors` holds only the average of.

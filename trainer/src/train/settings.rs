@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use layoutlm_core::encoder::Encoder;
 use layoutlm_core::receipt::Receipt;
 
-use super::TrainData;
+use super::{Setup, TrainData};
 use crate::config::TrainConfig;
 use crate::data::keys_hash;
+use crate::gpu::Precision;
 
 /// Every such setting by flag name, as text.
 pub(super) fn settings(
     config: &TrainConfig,
     encoder: &Encoder,
     data: &TrainData,
+    setup: &Setup,
 ) -> BTreeMap<String, String> {
     let keys = |receipts: &[Receipt]| {
         let keys: Vec<String> = receipts.iter().map(Receipt::key).collect();
@@ -31,8 +33,7 @@ pub(super) fn settings(
         "--max-batch-tokens": config.max_batch_tokens,
         "--group-by-length": config.group_by_length,
         "--pad-to-max-length": config.pad_to_max_length,
-        "tokens per pass": config.max_pass_tokens,
-        "--gradient-accumulation-steps": config.gradient_accumulation_steps,
+        "--gradient-accumulation-steps": config.gradient_accumulation_steps * setup.world_size(),
         "--lr": config.learning_rate,
         "--warmup-ratio": config.warmup_ratio,
         "--weight-decay": config.weight_decay,
@@ -58,6 +59,13 @@ pub(super) fn settings(
     });
     let numbers = numbers.as_object().into_iter().flatten();
     map.extend(numbers.map(|(name, value)| (name.clone(), value.to_string())));
+    let on_card = setup.compute().is_some();
+    let pass = if on_card && config.auto_batch { "auto".into() } else { config.max_pass_tokens.to_string() };
+    map.insert("tokens per pass".into(), pass);
+    // A run may move between a processor and a card of the same format; fp32 is left out, as it once went without saying.
+    if on_card && config.precision.on_card() != Precision::Fp32 {
+        map.insert("--precision".into(), config.precision.on_card().name().into());
+    }
     map
 }
 
@@ -66,7 +74,8 @@ pub(super) fn difference(
     now: &BTreeMap<String, String>,
     before: &BTreeMap<String, String>,
 ) -> Option<String> {
-    let (name, value) = now.iter().find(|(name, value)| before.get(*name) != Some(*value))?;
-    let before = before.get(name).map_or("nothing", String::as_str);
-    Some(format!("{name}: {before} then, {value} now"))
+    let text = |value: Option<&String>| value.map_or("nothing", String::as_str).to_string();
+    let names = now.keys().chain(before.keys().filter(|name| !now.contains_key(*name)));
+    let name = names.into_iter().find(|name| now.get(*name) != before.get(*name))?;
+    Some(format!("{name}: {} then, {} now", text(before.get(name)), text(now.get(name))))
 }

@@ -1,6 +1,5 @@
 //! What a run starts from: tokenizer, dimensions and first weights.
 
-use candle_core::Device;
 use layoutlm_core::config::ModelConfig;
 use layoutlm_core::label::LabelSet;
 use layoutlm_core::receipt::Receipt;
@@ -9,9 +8,8 @@ use layoutlm_core::tokenize::Tokenizer;
 use super::{TrainError, scratch};
 use crate::config::{InvalidConfig, Scratch, Start, TrainConfig};
 use crate::data::build_vocab;
-use crate::model::LayoutLm;
 use crate::model_folder::{read_config, read_tokenizer};
-use crate::weights::{Checkpoint, LoadOptions, LoadReport, TensorOrigin};
+use crate::weights::{Checkpoint, LoadOptions, LoadReport, TensorOrigin, Weights};
 
 /// The tokenizer of a start; for random weights one made from the training receipts.
 pub(super) fn start_tokenizer(start: &Start, train: &[Receipt]) -> Result<Tokenizer, TrainError> {
@@ -69,12 +67,12 @@ fn scratch_config(scratch: &Scratch, tokenizer: &Tokenizer) -> Result<ModelConfi
     })
 }
 
-/// A model of the start's weights; a head that does not fit the labels starts fresh.
-pub(super) fn first_model(
+/// The start's weights with their dimensions; a head that does not fit the labels starts fresh.
+pub(super) fn first_weights(
     config: &TrainConfig,
     dimensions: &ModelConfig,
     labels: &LabelSet,
-) -> Result<(LayoutLm, LoadReport), TrainError> {
+) -> Result<(ModelConfig, Weights, LoadReport), TrainError> {
     let (weights, report) = match &config.start {
         Start::Pretrained(folder) => {
             let options = LoadOptions { labels: Some(labels), seed: config.seed };
@@ -90,52 +88,42 @@ pub(super) fn first_model(
     let mut dimensions = dimensions.clone();
     dimensions.model_type = "layoutlm".into();
     dimensions.architectures = vec!["LayoutLMForTokenClassification".into()];
-    Ok((LayoutLm::new(dimensions, weights, &Device::Cpu)?, report))
+    Ok((dimensions, weights, report))
 }
 
-/// Freezes what was asked for and lets lower layers learn more slowly.
-pub(super) fn scale_learning_rates(model: &mut LayoutLm, config: &TrainConfig) {
-    let layers = model.config().num_hidden_layers;
-    let decay = config.layer_lr_decay;
-    model.scale_learning_rates(|name| {
+/// Each tensor's factor on the learning rate in a model of so many `layers`: 0 for what is frozen, less for lower layers.
+pub(super) fn learning_rate_scale(config: &TrainConfig, layers: usize) -> impl Fn(&str) -> f64 + use<> {
+    let (decay, frozen) = (config.layer_lr_decay, config.freeze_layers);
+    let freeze_embeddings = config.freeze_embeddings;
+    move |name: &str| {
         let number = |rest: &str| rest.split('.').next()?.parse::<usize>().ok();
         let layer = name.split_once("encoder.layer.").and_then(|(_, rest)| number(rest));
         let below_the_head = |levels: usize| decay.powi(i32::try_from(levels).unwrap_or(i32::MAX));
         match layer {
-            Some(layer) if layer < config.freeze_layers => 0.0,
+            Some(layer) if layer < frozen => 0.0,
             Some(layer) => below_the_head(layers - layer.min(layers)),
             None if !name.contains("embeddings") => 1.0,
-            None if config.freeze_embeddings => 0.0,
+            None if freeze_embeddings => 0.0,
             None => below_the_head(layers + 1),
         }
-    });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weights::Weights;
 
     #[test]
     fn each_layer_learns_at_a_share_of_the_one_above_and_frozen_ones_not_at_all() {
-        let scratch = Scratch { hidden_size: 8, layers: 3, heads: 2, vocab_size: 300 };
-        let tokenizer = Tokenizer::from_vocab(&build_vocab(&[], 300), true).unwrap();
-        let dimensions = scratch_config(&scratch, &tokenizer).unwrap();
-        let weights = Weights::random(&dimensions, 3, 1);
-        let mut model = LayoutLm::new(dimensions, weights, &Device::Cpu).unwrap();
-        let rate = |model: &LayoutLm, part: &str| {
-            let found = model.parameters().iter().find(|p| p.parts().iter().any(|x| x.name.contains(part)));
-            found.unwrap().learning_rate_scale()
-        };
         let mut config = TrainConfig { layer_lr_decay: 0.5, freeze_layers: 1, ..TrainConfig::default() };
-        scale_learning_rates(&mut model, &config);
-        assert_eq!(rate(&model, "classifier.weight"), 1.0);
-        assert_eq!(rate(&model, "layer.2.attention.self.key.weight"), 0.5);
-        assert_eq!(rate(&model, "layer.1.output.dense.bias"), 0.25);
-        assert_eq!(rate(&model, "layer.0.output.dense.bias"), 0.0);
-        assert_eq!(rate(&model, "word_embeddings"), 0.0625);
+        let rate = |config: &TrainConfig, name: &str| learning_rate_scale(config, 3)(name);
+        assert_eq!(rate(&config, "classifier.weight"), 1.0);
+        assert_eq!(rate(&config, "layoutlm.encoder.layer.2.attention.self.key.weight"), 0.5);
+        assert_eq!(rate(&config, "layoutlm.encoder.layer.1.output.dense.bias"), 0.25);
+        assert_eq!(rate(&config, "layoutlm.encoder.layer.0.output.dense.bias"), 0.0);
+        assert_eq!(rate(&config, "layoutlm.embeddings.word_embeddings.weight"), 0.0625);
         config.freeze_embeddings = true;
-        scale_learning_rates(&mut model, &config);
-        assert_eq!((rate(&model, "word_embeddings"), rate(&model, "embeddings.LayerNorm")), (0.0, 0.0));
+        assert_eq!(rate(&config, "layoutlm.embeddings.word_embeddings.weight"), 0.0);
+        assert_eq!(rate(&config, "layoutlm.embeddings.LayerNorm.weight"), 0.0);
     }
 }

@@ -8,109 +8,86 @@ use layoutlm_core::window::Window;
 use super::TrainError;
 use super::prepare::Prepared;
 use crate::files::write_atomic;
-use crate::loss::divergence;
-use crate::model::{DropoutState, LabelledWindow, ModelError, PackedBatch};
+use crate::loss::Denominators;
+use crate::model::{LabelledWindow, ModelError, PackedBatch};
 
 /// Room for the passes of one step in the dropout generator's counter.
 const PASSES_PER_STEP: u64 = 1 << 20;
 
-/// What a step did.
-pub(super) struct StepDone {
-    /// Its loss.
-    pub(super) loss: f64,
-    /// Tokens it saw.
-    pub(super) tokens: usize,
-}
-
-/// What the losses of all passes of a step are divided by.
-#[derive(Clone, Copy)]
-struct Denominators {
-    cross_entropy: f64,
-    divergence: f64,
-}
-
 impl Prepared {
-    /// One optimiser step; nothing when it was broken off by `stop`, which leaves everything as it was before it.
-    pub(super) fn step(&mut self, stop: &AtomicBool) -> Result<Option<StepDone>, TrainError> {
+    /// One optimiser step; gives the tokens this process computed. Nothing when it was broken off by `stop`, here or in
+    /// another process, which leaves everything as it was before it.
+    pub(super) fn step(&mut self, stop: &AtomicBool) -> Result<Option<usize>, TrainError> {
         let passes = self.passes();
-        let labels = || passes.iter().filter_map(|b| b.labels.as_deref());
+        let labels = || passes.iter().filter_map(|(_, b)| b.labels.as_deref());
         let denominators = Denominators {
             cross_entropy: labels().map(|l| self.loss.denominator(l)).sum(),
-            divergence: passes.iter().map(|b| b.labelled_tokens() as f64).sum(),
+            divergence: passes.iter().map(|(_, b)| b.labelled_tokens() as f64).sum(),
         };
-        let (mut loss, mut tokens) = (0.0, 0);
-        for (batch, place) in passes.iter().zip(0u64..) {
+        let (mut loss, mut tokens, mut broken_off) = (0.0, 0, false);
+        // Passes are numbered over all processes: each draws the dropout it would draw in one process.
+        let rank = self.rank();
+        for ((_, batch), place) in passes.iter().zip(0u64..).filter(|((owner, _), _)| *owner == rank) {
             if stop.load(Ordering::Relaxed) {
-                self.model.clear_gradients()?;
-                return Ok(None);
+                broken_off = true;
+                break;
             }
             let pass = self.state.global_step * PASSES_PER_STEP + 2 * place;
-            loss += self.pass(batch, pass, denominators)?;
+            loss = self.engine.accumulate(batch, pass, denominators)?.unwrap_or(0.0);
             tokens += batch.tokens();
             if !loss.is_finite() {
-                return Err(self.not_finite(loss));
+                break;
             }
         }
+        let (broken_off, loss) = self.agree(broken_off, loss)?;
+        if broken_off {
+            self.engine.discard()?;
+            return Ok(None);
+        }
+        if !loss.is_finite() {
+            return Err(self.not_finite(loss, 0));
+        }
+        if let Some(others) = &self.communicator {
+            self.engine.exchange(others.as_ref())?;
+        }
         if self.state.global_step == 0 {
-            self.model.check_gradients()?;
+            self.engine.check_gradients()?;
         }
         let rate = self.schedule.at(self.state.global_step);
-        match self.optimizer.step(&mut self.model, rate) {
-            Err(ModelError::NotFinite { .. }) => return Err(self.not_finite(loss)),
+        match self.engine.step(rate, self.state.global_step) {
+            Err(TrainError::Model(ModelError::NotFinite { .. })) => return Err(self.not_finite(loss, 0)),
             other => other?,
-        };
-        if let Some(average) = &mut self.average {
-            average.update(&self.model, self.state.global_step)?;
         }
         self.state.global_step += 1;
         self.state.epoch_step += 1;
-        Ok(Some(StepDone { loss, tokens }))
+        Ok(Some(tokens))
     }
 
-    /// Adds one pass to the gradients and gives its share of the loss.
-    fn pass(&self, batch: &PackedBatch, pass: u64, denominators: Denominators) -> Result<f64, TrainError> {
-        let dropout = |pass| DropoutState { seed: self.config.seed, pass };
-        let first = self.model.forward_train(batch, dropout(pass))?;
-        let total = denominators.cross_entropy;
-        if self.config.r_drop == 0.0 {
-            let part = self.loss.evaluate(first.logits(), batch, total)?;
-            first.backward(&part.gradient)?;
-            return Ok(part.value);
-        }
-        // Half of R-Drop's sum over both passes, so that losses are of the scale of one pass.
-        let second = self.model.forward_train(batch, dropout(pass + 1))?;
-        let labels = batch.labels.as_deref().unwrap_or_default();
-        let scale = if denominators.divergence > 0.0 {
-            self.config.r_drop / (4.0 * denominators.divergence)
-        } else {
-            0.0
-        };
-        let apart = divergence([first.logits(), second.logits()], labels, scale)?;
-        let mut value = apart.value;
-        for (side, gradient) in [first, second].into_iter().zip(&apart.gradients) {
-            let part = self.loss.evaluate(side.logits(), batch, 2.0 * total)?;
-            let gradient = (part.gradient + gradient).map_err(ModelError::from)?;
-            value += part.value;
-            side.backward(&gradient)?;
-        }
-        Ok(value)
+    /// Whether any process broke the step off, and the sum of the losses known so far. Tells all others the same.
+    fn agree(&self, broken_off: bool, loss: f64) -> Result<(bool, f64), TrainError> {
+        let Some(others) = &self.communicator else { return Ok((broken_off, loss)) };
+        let mut both = [f64::from(u8::from(broken_off)), loss];
+        others.sum_f64(&mut both)?;
+        let [stopped, loss] = both;
+        Ok((stopped > 0.0, loss))
     }
 
-    /// The step's micro-batches, cut where they are too large for one pass.
-    fn passes(&self) -> Vec<PackedBatch> {
+    /// The step's micro-batches, cut where they are too large for one pass, each with the rank that computes it: ranks take
+    /// micro-batches in turns.
+    fn passes(&self) -> Vec<(usize, PackedBatch)> {
         let plan = self.plans.get(self.state.epoch);
         let micro_batches = plan.map(|p| p.step(self.state.epoch_step)).unwrap_or_default();
         let mut passes = Vec::new();
-        for indices in micro_batches {
+        for (place, indices) in micro_batches.into_iter().enumerate() {
             let mut rest = indices;
             while !rest.is_empty() {
                 let mut tokens = 0;
                 let fitting = rest.iter().take_while(|&&i| {
                     tokens += self.lengths.get(i).copied().unwrap_or(0);
-                    tokens <= self.config.max_pass_tokens
+                    tokens <= self.pass_tokens
                 });
                 let (now, later) = rest.split_at(fitting.count().max(1));
-                passes.push(self.pack(now));
+                passes.push((place % self.world_size(), self.pack(now)));
                 rest = later;
             }
         }
@@ -133,12 +110,12 @@ impl Prepared {
         PackedBatch::pack_labelled(&windows)
     }
 
-    /// Keeps the step's windows for inspection.
-    fn not_finite(&self, loss: f64) -> TrainError {
-        let indices = self.plans.get(self.state.epoch).map(|p| p.step(self.state.epoch_step).concat());
+    /// Keeps the windows of the step, or of the last `done` steps, for inspection.
+    pub(super) fn not_finite(&self, loss: f64, done: usize) -> TrainError {
+        let (plan, now) = (self.plans.get(self.state.epoch), self.state.epoch_step);
+        let steps = if done == 0 { now..now + 1 } else { now.saturating_sub(done)..now };
+        let indices = plan.into_iter().flat_map(|p| steps.clone().flat_map(|step| p.step(step).concat()));
         let rows: Vec<_> = indices
-            .unwrap_or_default()
-            .into_iter()
             .filter_map(|i| self.examples.get(i))
             .map(|e| {
                 let (ids, boxes) = (&e.window.input_ids, &e.window.bbox);
@@ -146,9 +123,11 @@ impl Prepared {
             })
             .collect();
         let path = self.config.run_dir().join(format!("not-finite-step-{}.json", self.state.global_step));
-        let saved = match write_atomic(&path, |f| Ok(serde_json::to_writer(f, &rows)?)) {
-            Ok(()) => path.display().to_string(),
-            Err(e) => format!("nothing ({e})"),
+        let saved = match self.leads().then(|| write_atomic(&path, |f| Ok(serde_json::to_writer(f, &rows)?)))
+        {
+            Some(Ok(())) => path.display().to_string(),
+            Some(Err(e)) => format!("nothing ({e})"),
+            None => "the run's folder".into(),
         };
         TrainError::NotFinite { step: self.state.global_step, loss, saved }
     }

@@ -71,9 +71,6 @@ pub struct LearningArgs {
     /// product_detail_macro_f1, o_token_accuracy, or of one label, e.g. label_DATE_f1, _precision or _recall.
     #[arg(long, env = "LAYOUTLM_CHECKPOINT_METRIC", default_value = "f1", value_name = "METRIC")]
     pub checkpoint_metric: CheckpointMetric,
-    /// Threads of the CPU kernels; all cores by default.
-    #[arg(long, env = "LAYOUTLM_THREADS")]
-    pub threads: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -110,7 +107,6 @@ impl LearningArgs {
             early_stopping_patience: (self.early_stopping_patience > 0)
                 .then_some(self.early_stopping_patience),
             checkpoint_metric: self.checkpoint_metric.clone(),
-            threads: self.threads.unwrap_or(config.threads),
             ..config
         }
     }

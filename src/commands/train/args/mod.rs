@@ -2,12 +2,14 @@
 
 mod cloud;
 mod data;
+mod device;
 mod encoding;
 mod labels;
 mod learning;
 mod start;
 
 pub use data::DataArgs;
+pub use device::DeviceArgs;
 pub use encoding::EncodingArgs;
 pub use labels::LabelArgs;
 pub use learning::LearningArgs;
@@ -40,6 +42,8 @@ pub struct Args {
     pub start: StartArgs,
     #[command(flatten)]
     pub learning: LearningArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Every option with its value and who gave it.
@@ -97,7 +101,7 @@ impl Args {
             asked: self.effective.values(),
             ..TrainConfig::default()
         };
-        Ok(self.encoding.apply(self.learning.apply(config)))
+        Ok(self.encoding.apply(self.learning.apply(self.device.apply(config))))
     }
 }
 

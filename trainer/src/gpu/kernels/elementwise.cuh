@@ -35,3 +35,11 @@ template <class T> __device__ void cast(T* out, const float* x, u64 count) {
   const u64 at = element();
   if (at < count) out[at] = from_float<T>(x[at]);
 }
+
+__device__ inline void swap(float* a, float* b, u64 count) {
+  const u64 at = element();
+  if (at >= count) return;
+  const float kept = a[at];
+  a[at] = b[at];
+  b[at] = kept;
+}

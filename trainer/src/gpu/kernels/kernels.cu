@@ -39,6 +39,10 @@
           const float* weights, const float* loss_scale, int tokens, int classes, float smoothing, float scale),       \
          cross_entropy<T>(gradient, losses, logits, bias, labels, weights, loss_scale, tokens, classes, smoothing,     \
                           scale))                                                                                      \
+  KERNEL(divergence_##N,                                                                                               \
+         (T * gradient_a, T * gradient_b, double* losses, const float* a, const float* b, const float* bias,           \
+          const int* labels, const float* loss_scale, int tokens, int classes, float scale),                           \
+         divergence<T>(gradient_a, gradient_b, losses, a, b, bias, labels, loss_scale, tokens, classes, scale))        \
   KERNEL(attention_delta_##N,                                                                                          \
          (float* delta, const T* d_context, const T* context, int count, int heads, int hidden),                       \
          attention_delta<T>(delta, d_context, context, count, heads, hidden))                                          \
@@ -75,3 +79,6 @@ KERNEL(square_sums, (double* partial, const float* gradients, const Stretch* str
        add_up_squares(partial, gradients, stretches))
 KERNEL(finish_norm, (StepState * state, const double* partial, int count, float most, int dynamic),
        settle_norm(state, partial, count, most, dynamic))
+KERNEL(move_average, (float* mean, const float* parameters, const Stretch* stretches, float share),
+       shift_average(mean, parameters, stretches, share))
+KERNEL(swap_f32, (float* a, float* b, u64 count), swap(a, b, count))

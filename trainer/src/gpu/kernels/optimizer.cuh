@@ -16,7 +16,8 @@ struct Stretch {
 
 // Numbers that live on the card from step to step, so that the host never waits for them.
 struct StepState {
-  double loss;       // summed since it was last read
+  double loss;       // of the steps since it was last read
+  double pending;    // of the passes since the last step
   float norm;        // of the last step's gradient
   float clip;        // factor on the gradient, loss scale taken out; 0: the step is skipped
   float loss_scale;  // multiplies the loss, for f16
@@ -47,6 +48,8 @@ __device__ inline void settle_norm(StepState* state, const double* partial, int 
   if (threadIdx.x != 0) return;
   const float norm = (float)(sqrt(total) / state->loss_scale);
   state->norm = norm;
+  state->loss += state->pending;
+  state->pending = 0.0;
   if (isfinite(norm)) {
     const float clip = most > 0.0f ? fminf(1.0f, most / (norm + 1e-6f)) : 1.0f;
     state->clip = clip / state->loss_scale;
@@ -92,4 +95,12 @@ __device__ void adamw(float* parameters, T* copies, float* mean, float* square, 
     }
     gradients[at] = 0.0f;
   }
+}
+
+// mean += share·(parameter − mean) wherever the parameter learns.
+__device__ inline void shift_average(float* mean, const float* parameters, const Stretch* stretches, float share) {
+  const Stretch s = stretches[blockIdx.x];
+  if (s.rate_scale == 0.0f) return;
+  for (u32 i = threadIdx.x; i < s.length; i += blockDim.x)
+    mean[s.start + i] += share * (parameters[s.start + i] - mean[s.start + i]);
 }
