@@ -189,6 +189,13 @@ fn a_changed_byte_in_a_mounted_bundle_ends_it_with_2_and_names_the_file() {
 }
 
 #[test]
+fn the_flag_wins_over_model_uri() {
+    let options = [&["-e", "MODEL_URI=/elsewhere"], &CONFINED[..]].concat();
+    let logs = ends_with(&Container::run(&server_image(), &options, &["--bundle", "/nowhere"]), 2);
+    assert!(logs.contains("/nowhere"), "{logs}");
+}
+
+#[test]
 fn an_image_without_a_model_ends_with_2_and_says_what_to_do() {
     let logs = ends_with(&start(&[]), 2);
     assert!(logs.contains("layoutlm-server: ") && logs.contains("/opt/ml/model"), "{logs}");
