@@ -8,7 +8,7 @@ use layoutlm_core::classifier::TokenClassifier;
 use layoutlm_core::config::ModelConfig;
 use layoutlm_core::label::{LabelId, LabelSet};
 use layoutlm_core::window::Window;
-use layoutlm_tests::card::{batch, config, error, labels, loss, window};
+use layoutlm_tests::card::{batch, config, error, loss, window};
 use layoutlm_tests::emulated::Emulated;
 use layoutlm_tests::shared;
 use layoutlm_trainer::gpu::{GpuClassifier, GpuError, GpuOptions, GpuTrainer, Precision};

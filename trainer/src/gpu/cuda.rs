@@ -68,6 +68,7 @@ impl Cuda {
             return Err(GpuError::Driver("libcuda.so was not found".into()));
         }
         result::init().map_err(|e| GpuError::Driver(e.to_string()))?;
+        check_driver()?;
         let count = Self::count();
         if index >= count {
             return Err(GpuError::NoDevice { index, count });
@@ -122,6 +123,22 @@ impl Cuda {
         functions.insert(name.to_string(), Function(function));
         Ok(Function(function))
     }
+}
+
+/// Refuses a driver of an older CUDA than the kernels', before it is asked for anything it may not have.
+fn check_driver() -> Result<(), GpuError> {
+    let mut version: c_int = 0;
+    // SAFETY: the call writes one integer.
+    unsafe { sys::cuDriverGetVersion(&raw mut version) }
+        .result()
+        .map_err(failed("asking for the driver's version"))?;
+    let found = (version / 1000, version % 1000 / 10);
+    let mut needed = NEEDED.split('.').map(|part| part.parse().unwrap_or(0));
+    if found < (needed.next().unwrap_or(0), needed.next().unwrap_or(0)) {
+        let detail = format!("it is one for CUDA {}.{}", found.0, found.1);
+        return Err(GpuError::OldDriver { detail, needed: NEEDED });
+    }
+    Ok(())
 }
 
 /// Memory given back stays with this process for its next passes, instead of going back to the driver at every wait.

@@ -8,7 +8,9 @@ pub enum GpuError {
     #[error("no usable CUDA driver: {0}; install the NVIDIA driver, or train with --device cpu")]
     Driver(String),
     /// The card asked for does not exist.
-    #[error("there is no CUDA device {index}: this machine has {count}; use --device cuda:0 to cuda:{} or cpu", .count.saturating_sub(1))]
+    #[error(
+        "there is no CUDA device {index}: this machine has {count}, numbered from 0; give another --device, or cpu"
+    )]
     NoDevice {
         /// The device asked for.
         index: usize,

@@ -13,7 +13,7 @@ pub(crate) fn decay_after(updates: u64, decay: f64) -> f64 {
     decay.min((1.0 + t) / (10.0 + t))
 }
 
-/// The moving average of one model's weights, with [`decay_after`].
+/// The moving average of one model's weights, with `decay_after`.
 #[derive(Debug)]
 pub struct WeightAverage {
     decay: f64,

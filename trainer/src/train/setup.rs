@@ -33,7 +33,12 @@ impl Setup {
         let card = match config.device {
             Device::Cpu => Err(None),
             Device::Cuda(index) => Ok(open_card(index.unwrap_or(own))?),
-            Device::Auto => open_card(own).map_err(|e| Some(e.to_string())),
+            Device::Auto => open_card(own).map_err(|error| {
+                Some(match error {
+                    TrainError::WithoutCuda => "built without CUDA".into(),
+                    other => other.to_string(),
+                })
+            }),
         };
         let meet = |launch| Tcp::connect(launch, Patience::default());
         let tcp = launch.map(meet).transpose()?;
@@ -59,7 +64,7 @@ impl Setup {
         let mut text = match (&self.compute, &self.reason) {
             (Some(card), _) => format!("{}, {}", card.name(), config.precision.on_card().name()),
             (None, None) => format!("{}, fp32", cpu_name()),
-            (None, Some(reason)) => format!("{}, fp32 (no card: {reason})", cpu_name()),
+            (None, Some(reason)) => format!("{}, fp32 ({reason})", cpu_name()),
         };
         if let Some(c) = &self.communicator {
             text.push_str(&format!("; process {} of {}", c.rank() + 1, c.world_size()));
