@@ -19,7 +19,7 @@ struct Side {
 
 impl GpuTrainer {
     /// Forward and backward pass of one micro-batch; its gradients are added up on the card. `denominator` is that of
-    /// the whole step, see [`LossConfig::denominator`].
+    /// the whole step, see [`crate::loss::LossConfig::denominator`].
     ///
     /// # Errors
     /// [`GpuError::Model`] for a batch that does not fit the model, [`GpuError::OutOfMemory`].
