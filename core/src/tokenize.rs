@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ahash::AHashMap;
+use serde_json::Value;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
@@ -103,12 +104,29 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
+/// The library reads some parts of a file twice and panics where the second reading fails: on text that is no JSON, and on
+/// a damaged `Precompiled` normaliser, which is SentencePiece's and none of BERT's.
+fn refuse_what_the_library_panics_on(bytes: &[u8]) -> Result<(), TokenizeError> {
+    let file: Value = serde_json::from_slice(bytes).map_err(|e| TokenizeError::Json(e.to_string()))?;
+    if file.get("normalizer").is_some_and(is_precompiled) {
+        return Err(TokenizeError::Json("its normalizer is SentencePiece's Precompiled, not BERT's".into()));
+    }
+    Ok(())
+}
+
+fn is_precompiled(normalizer: &Value) -> bool {
+    let parts = normalizer.get("normalizers").and_then(Value::as_array);
+    normalizer.get("type").and_then(Value::as_str) == Some("Precompiled")
+        || parts.is_some_and(|parts| parts.iter().any(is_precompiled))
+}
+
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
     /// [`TokenizeError`] for a malformed file or a vocabulary without BERT's special tokens.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TokenizeError> {
+        refuse_what_the_library_panics_on(bytes)?;
         let inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| TokenizeError::Json(e.to_string()))?;
         Self::wrap(inner)
@@ -281,6 +299,23 @@ mod tests {
         assert_eq!(back.sha256(), t.sha256());
         assert!(back.lower_case());
         assert_eq!(back.vocab_txt(), VOCAB);
+    }
+
+    #[test]
+    fn files_that_the_library_would_panic_on_are_refused() {
+        let whole = Tokenizer::from_vocab(VOCAB, true).unwrap().to_json().to_string();
+        let with = |from: &str, to: &str| {
+            assert!(whole.contains(from), "{whole}");
+            Tokenizer::from_json(whole.replacen(from, to, 1).as_bytes()).unwrap_err().to_string()
+        };
+        let message = with("\"decoder\": {", "\"decoder\": {x");
+        assert!(message.contains("key must be a string"), "{message}");
+        let message = with("\"type\": \"BertNormalizer\"", "\"type\":\"Precompiled\"");
+        assert!(message.contains("Precompiled"), "{message}");
+        let sequence =
+            "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Precompiled\"}]},\"x\":{";
+        let message = with("\"normalizer\": {", sequence);
+        assert!(message.contains("Precompiled"), "{message}");
     }
 
     #[test]
