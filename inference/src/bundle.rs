@@ -96,31 +96,37 @@ impl Bundle {
     /// # Errors
     /// [`OpenError`] naming the file and what is wrong with it.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        Self::open_some(folder, |_| Ok(Vec::new()))
+        Self::check(folder, read_manifest(folder)?, &[])
     }
 
-    /// The same for whoever will use one variant only (`wanted`, or the bundle's default): the files of the others are
-    /// neither read nor hashed, which is most of the time of opening a bundle.
+    /// Opens the bundle for whoever will use one variant only (`wanted`, or the bundle's default), and reads its graph
+    /// while the files are hashed. The files of other variants are neither read nor hashed: most of the time of opening
+    /// a bundle. No byte of the graph reaches ONNX Runtime before its hash was seen to be right.
     ///
     /// # Errors
     /// [`OpenError`] naming the file and what is wrong with it.
-    pub fn open_variant(folder: &Path, wanted: Option<&str>) -> Result<Self, OpenError> {
-        Self::open_some(folder, |manifest| {
-            let (_, used) = pick(folder, manifest, wanted)?;
-            let others = manifest.variants.values().map(|v| &v.file).filter(|file| **file != used.file);
-            Ok(others.flat_map(|file| [file.clone(), format!("{file}.data")]).collect())
+    pub fn open_variant(
+        folder: &Path,
+        runtime: &Runtime,
+        wanted: Option<&str>,
+    ) -> Result<(Self, Model), OpenError> {
+        let manifest = read_manifest(folder)?;
+        let (_, used) = pick(folder, &manifest, wanted)?;
+        let path = folder.join(&used.file);
+        let others = manifest.variants.values().map(|v| &v.file).filter(|file| **file != used.file);
+        let unused: Vec<String> = others.flat_map(|file| [file.clone(), format!("{file}.data")]).collect();
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| Model::read(runtime, &path));
+            let bundle = Self::check(folder, manifest, &unused)?;
+            let panicked =
+                |_| Err(EngineError::Open { path: path.clone(), reason: "reading it panicked".into() });
+            Ok((bundle, reading.join().unwrap_or_else(panicked)?))
         })
     }
 
-    /// Opens a bundle but for the files that `unused` names.
-    fn open_some(
-        folder: &Path,
-        unused: impl FnOnce(&Manifest) -> Result<Vec<String>, OpenError>,
-    ) -> Result<Self, OpenError> {
+    /// Reads and checks all that a manifest names but for the files in `unused`.
+    fn check(folder: &Path, manifest: Manifest, unused: &[String]) -> Result<Self, OpenError> {
         let wrong = |source: BundleError| OpenError::Bundle { folder: folder.to_path_buf(), source };
-        let manifest =
-            Manifest::from_json(&read_text(folder, MANIFEST_FILE).map_err(wrong)?).map_err(wrong)?;
-        let unused = unused(&manifest)?;
         for name in manifest.files.keys().filter(|name| !unused.contains(name)) {
             let found = hash_file(folder, name).map_err(wrong)?;
             manifest.check_hash(name, &found).map_err(wrong)?;
@@ -195,16 +201,25 @@ impl Bundle {
     ) -> Result<Vec<WindowSession>, OpenError> {
         let (_, path, _) = self.variant(variant)?;
         let sessions = Model::read(runtime, &path)?.sessions(threads)?;
-        let Some(session) = sessions.first() else { return Ok(sessions) };
+        sessions.first().map_or(Ok(()), |session| self.check_session(&path, session))?;
+        Ok(sessions)
+    }
+
+    /// Holds an opened graph's metadata and classes against the manifest; `model` is its file.
+    ///
+    /// # Errors
+    /// [`OpenError::Fingerprint`] or [`OpenError::Labels`].
+    pub(crate) fn check_session(&self, model: &Path, session: &WindowSession) -> Result<(), OpenError> {
+        let model = model.to_path_buf();
         let expected = &self.manifest.fingerprint;
         if let Some(found) = session.metadata(FINGERPRINT_KEY).filter(|found| found != expected) {
-            return Err(OpenError::Fingerprint { model: path, expected: expected.clone(), found });
+            return Err(OpenError::Fingerprint { model, expected: expected.clone(), found });
         }
         let (expected, found) = (self.manifest.labels.len(), session.num_labels());
         if expected != found {
-            return Err(OpenError::Labels { model: path, expected, found });
+            return Err(OpenError::Labels { model, expected, found });
         }
-        Ok(sessions)
+        Ok(())
     }
 }
 
@@ -221,6 +236,11 @@ fn pick<'m>(
         wanted: name.to_string(),
         held: manifest.variants.keys().cloned().collect(),
     })
+}
+
+fn read_manifest(folder: &Path) -> Result<Manifest, OpenError> {
+    let text = read_text(folder, MANIFEST_FILE).and_then(|text| Manifest::from_json(&text));
+    text.map_err(|source| OpenError::Bundle { folder: folder.to_path_buf(), source })
 }
 
 fn file_error(name: &str, reason: impl ToString) -> BundleError {

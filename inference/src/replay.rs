@@ -61,8 +61,20 @@ pub fn replay(
     limits: &Limits,
 ) -> Result<Replayed, ReplayError> {
     let windows: Vec<&Window> = probe.iter().map(|p| &p.window).collect();
-    let answers = classifier.logits(&windows).map_err(ReplayError::Run)?;
-    let replayed = probe::compare(probe, &answers, classifier.num_labels())?;
+    judge(probe, classifier.logits(&windows), classifier.num_labels(), limits)
+}
+
+/// Holds the answers to a probe's windows, `[seq, classes]` each, against the reference.
+///
+/// # Errors
+/// [`ReplayError`].
+pub(crate) fn judge(
+    probe: &[ProbeWindow],
+    answers: Result<Vec<Vec<f32>>, ClassifierError>,
+    classes: usize,
+    limits: &Limits,
+) -> Result<Replayed, ReplayError> {
+    let replayed = probe::compare(probe, &answers.map_err(ReplayError::Run)?, classes)?;
     match limits.broken_by(&replayed) {
         None => Ok(replayed),
         Some(reason) => Err(ReplayError::Differs { reason, replayed }),

@@ -4,19 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layoutlm_core::classifier::TokenClassifier;
+use layoutlm_core::bundle::Limits;
 use layoutlm_core::encoder::{EncodedReceipt, Encoder};
 use layoutlm_core::predict::{self, PredictError, ReceiptPrediction};
-use layoutlm_core::probe::Replayed;
+use layoutlm_core::probe::{ProbeWindow, Replayed};
 use layoutlm_core::receipt::Receipt;
 use layoutlm_core::tokenize::TokenizeError;
+use layoutlm_core::window::Window;
 
 use crate::bundle::{Bundle, OpenError};
 use crate::config::ServerConfig;
-use crate::engine::{Engine, WindowSession, available_cores};
+use crate::engine::{Engine, Model, Share, WindowSession, available_cores};
 use crate::metrics::Metrics;
 use crate::pool::{BatchRule, Done, Lanes, Pool, PoolError, QueueLimits, Run};
-use crate::replay::{ReplayError, read_probe, replay};
+use crate::replay::{ReplayError, judge, read_probe, replay};
 use crate::runtime::{Runtime, RuntimeError};
 
 /// Why a bundle did not come into service.
@@ -69,26 +70,14 @@ impl Service {
         let begun = Instant::now();
         let runtime = Runtime::load(config.onnxruntime.as_deref())?;
         let wanted = config.variant.as_deref();
-        let bundle = Bundle::open_variant(folder, wanted)?;
+        let (bundle, model) = Bundle::open_variant(folder, &runtime, wanted)?;
         let (variant, _, certificate) = bundle.variant(wanted)?;
         let (workers, threads) = sizes(config);
-        // The last session, if there is one for all threads, is the wide one.
-        let all = std::iter::repeat_n(1, workers).chain((threads > 1).then_some(threads));
-        let mut sessions = bundle.sessions(&runtime, wanted, &all.collect::<Vec<_>>())?;
-        let padding = sessions.first().is_some_and(WindowSession::takes_padding);
         let probe = read_probe(&bundle.probe_path(), bundle.manifest().labels.len())?;
-        let wide = (threads > 1).then(|| sessions.pop()).flatten();
-        let (single, wide) = (Engine::of(sessions), Engine::of(wide.into_iter().collect()));
-        let replayed = replay(&probe, &single, &certificate.limits)?;
-        if wide.num_labels() > 0 {
-            // The graph has proved itself; this is to see that it does with several threads too, and to warm them up.
-            let first = probe.get(..1).unwrap_or_default();
-            replay(first, &wide, &certificate.limits)?;
-        }
-        let lanes = Lanes {
-            single: single.into_sessions().into_iter().map(run_of).collect(),
-            wide: wide.into_sessions().pop().map(run_of),
-        };
+        let Proved { single, wide, replayed } =
+            prove(&bundle, &model, &probe, &certificate.limits, workers, threads)?;
+        let padding = single.first().is_some_and(WindowSession::takes_padding);
+        let lanes = Lanes { single: single.into_iter().map(run_of).collect(), wide: wide.map(run_of) };
         let rule = if scales_over_the_batch(variant) { BatchRule::ALONE } else { config.batch_rule(padding) };
         // Room for reading and writing, and for a guess that was too hopeful: other work may slow this machine down.
         let limits = QueueLimits { windows: config.max_queue as usize, time: config.timeout().mul_f64(0.6) };
@@ -176,6 +165,56 @@ impl Service {
             .map(|((receipt, encoded), logits)| predict::label(self.encoder(), encoded, receipt, logits))
             .collect()
     }
+}
+
+/// Sessions of a graph that answers as it should.
+struct Proved {
+    single: Vec<WindowSession>,
+    wide: Option<WindowSession>,
+    replayed: Replayed,
+}
+
+/// Opens the sessions of all lanes and replays the probe on those of one thread. They are opened one after the other (see
+/// [`Model`]), and each takes part in the replay as soon as it is there: cores are not idle while the next is opened.
+fn prove(
+    bundle: &Bundle,
+    model: &Model,
+    probe: &[ProbeWindow],
+    limits: &Limits,
+    workers: usize,
+    threads: usize,
+) -> Result<Proved, StartError> {
+    let windows: Vec<&Window> = probe.iter().map(|p| &p.window).collect();
+    let share = Share::new(&windows);
+    let share_ref = &share;
+    let (single, wide) = std::thread::scope(|scope| {
+        let mut replaying = Vec::with_capacity(workers);
+        for _ in 0..workers {
+            let mut session = model.session(1).map_err(OpenError::from)?;
+            bundle.check_session(model.path(), &session)?;
+            replaying.push(scope.spawn(move || {
+                share_ref.work(&mut session);
+                session
+            }));
+        }
+        let wide = (threads > 1).then(|| model.session(threads)).transpose().map_err(OpenError::from)?;
+        let panicked = |_| StartError::Threads(std::io::Error::other("replaying the probe panicked"));
+        let single = replaying.into_iter().map(|thread| thread.join().map_err(panicked));
+        Ok::<_, StartError>((single.collect::<Result<Vec<_>, _>>()?, wide))
+    })?;
+    crate::memory::give_back();
+    let replayed = judge(probe, share.answers(), bundle.manifest().labels.len(), limits)?;
+    let wide = wide.map(|wide| warmed(wide, probe, limits)).transpose()?;
+    Ok(Proved { single, wide, replayed })
+}
+
+/// The graph has proved itself; this is to see that it does with several threads too, and to warm them up.
+fn warmed(wide: WindowSession, probe: &[ProbeWindow], limits: &Limits) -> Result<WindowSession, ReplayError> {
+    let shortest: Vec<ProbeWindow> =
+        probe.iter().min_by_key(|p| p.window.len()).cloned().into_iter().collect();
+    let wide = Engine::of(vec![wide]);
+    replay(&shortest, &wide, limits)?;
+    wide.into_sessions().pop().ok_or_else(|| ReplayError::Run("the session is gone".into()))
 }
 
 /// Workers, and threads for a lone window.

@@ -28,6 +28,8 @@ const FIXED32: u64 = 5;
 
 /// Smaller constants stay in the graph: its optimiser looks at them, and they cost nothing.
 const LARGE: u64 = 16 << 10;
+/// Bytes read ahead. Weights are larger and go past it, straight to where they stay.
+const BUFFER: usize = 64 << 10;
 /// Anything larger than this is no ONNX file of one piece.
 const MOST: u64 = 1 << 31;
 
@@ -53,7 +55,7 @@ impl GraphFile {
     pub(super) fn read(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        let mut reader = Reader { inner: BufReader::with_capacity(1 << 20, file), at: 0 };
+        let mut reader = Reader { inner: BufReader::with_capacity(BUFFER, file), at: 0 };
         let (mut graph, mut weights) = (Vec::new(), Vec::new());
         while reader.at < length {
             let field = reader.field(length)?;

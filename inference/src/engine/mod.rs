@@ -9,4 +9,5 @@ mod session;
 pub use model::Model;
 pub use options::{EngineOptions, available_cores};
 pub use pool::Engine;
+pub(crate) use pool::Share;
 pub use session::{EngineError, WindowSession};

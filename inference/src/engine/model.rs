@@ -38,6 +38,11 @@ impl Model {
         Self { runtime: runtime.clone(), path, file: GraphFile::default(), packed }
     }
 
+    /// The graph's file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens one session per entry of `threads`, with so many threads.
     ///
     /// One after the other: each packs all weights before it finds them packed already, so that several at once would
@@ -51,7 +56,11 @@ impl Model {
         sessions
     }
 
-    fn session(&self, threads: usize) -> Result<WindowSession, EngineError> {
+    /// Opens one more session, with so many threads.
+    ///
+    /// # Errors
+    /// As [`Self::sessions`].
+    pub(crate) fn session(&self, threads: usize) -> Result<WindowSession, EngineError> {
         let session = self.build(threads).map_err(|e| {
             let reason = super::session::one_line(e.message());
             EngineError::Open { path: self.path.clone(), reason }

@@ -54,18 +54,9 @@ impl TokenClassifier for Engine {
     }
 
     fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
-        let answers: Vec<OnceLock<Result<Vec<f32>, EngineError>>> =
-            windows.iter().map(|_| OnceLock::new()).collect();
-        let next = AtomicUsize::new(0);
+        let share = Share::new(windows);
         let work = |session: &Mutex<WindowSession>| {
-            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-            while let Some((window, answer)) = {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                windows.get(index).zip(answers.get(index))
-            } {
-                // Each place is taken once, so it can't be set already.
-                let _ = answer.set(session.run(window));
-            }
+            share.work(&mut session.lock().unwrap_or_else(PoisonError::into_inner));
         };
         match self.sessions.as_slice() {
             [only] => work(only),
@@ -77,9 +68,41 @@ impl TokenClassifier for Engine {
                 }
             }),
         }
-        answers
-            .into_iter()
-            .map(|answer| Ok(answer.into_inner().ok_or("a window was left without an answer")??))
-            .collect()
+        share.answers()
+    }
+}
+
+/// Windows shared out between sessions: each takes the next that nobody has taken.
+pub(crate) struct Share<'w> {
+    windows: &'w [&'w Window],
+    answers: Vec<OnceLock<Result<Vec<f32>, EngineError>>>,
+    next: AtomicUsize,
+}
+
+impl<'w> Share<'w> {
+    /// Nothing is computed until a session works.
+    pub(crate) fn new(windows: &'w [&'w Window]) -> Self {
+        let answers = windows.iter().map(|_| OnceLock::new()).collect();
+        Self { windows, answers, next: AtomicUsize::new(0) }
+    }
+
+    /// Computes windows until none is left.
+    pub(crate) fn work(&self, session: &mut WindowSession) {
+        while let Some((window, answer)) = {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            self.windows.get(index).zip(self.answers.get(index))
+        } {
+            // Each place is taken once, so it can't be set already.
+            let _ = answer.set(session.run(window));
+        }
+    }
+
+    /// `[seq, labels]` of each window, when all sessions are done.
+    ///
+    /// # Errors
+    /// The first window that failed.
+    pub(crate) fn answers(self) -> Result<Vec<Vec<f32>>, ClassifierError> {
+        let answers = self.answers.into_iter();
+        answers.map(|answer| Ok(answer.into_inner().ok_or("a window was left without an answer")??)).collect()
     }
 }
