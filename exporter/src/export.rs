@@ -17,11 +17,12 @@ use crate::bundle_files::{Hashes, metadata, source_of, write_probe, write_texts}
 use crate::checkpoint::Loaded;
 use crate::error::ExportError;
 use crate::graph::{Form, Signature, VariantKind, build};
-use crate::int8::{Lab, Settled, settle};
+use crate::int8::{Judge, Lab, Settled, search};
 use crate::options::{ExportOptions, OpenGraph};
 use crate::progress::Watch;
 use crate::proof::{
-    Answers, Prepared, Reference, Subject, certify, evidence_of, replay, replay_proven, run_reference,
+    Answers, BrokenProof, Prepared, Reference, Subject, certify, evidence_of, replay, replay_proven,
+    run_reference,
 };
 use crate::staging::Staging;
 use crate::write::{Durability, write_model};
@@ -149,35 +150,69 @@ impl Job<'_> {
         Ok(Variant { file: self.file(kind), padding, certificate, quantization: None })
     }
 
-    /// Finds the int8 form that holds and writes it.
+    /// Writes int8 with every product in it, and with some left in float where that does not hold.
     fn int8(&self, reference: &Reference, files: &mut Hashes) -> Result<Variant, ExportError> {
         let kind = VariantKind::Int8;
         self.watch.writing(kind.name())?;
         let loaded = self.reload()?;
-        let layers = loaded.config.num_hidden_layers;
-        let mut form = Form::of(kind, layers, self.options.signature);
+        let mut form = Form::of(kind, loaded.config.num_hidden_layers, self.options.signature);
         form.tables = self.options.tables;
         form.smoothing = reference.ranges.smoothing();
+        let written = self.write(&loaded, kind, &form)?;
+        // The weights go before the graph is opened.
+        let Loaded { encoder, weights, .. } = loaded;
+        drop(weights);
+        let proven = self.judge(&encoder, reference).prove(self.opened(kind)?.as_ref())?;
+        let settled = match proven {
+            Ok(certificate) => {
+                files.extend(written);
+                Settled::at_once(form, certificate)
+            }
+            Err(broken) if !self.options.fall_back => return Err(broken.into()),
+            Err(broken) => {
+                written.keys().try_for_each(|name| self.staging.remove(name))?;
+                self.int8_with_floats(reference, form, broken, files)?
+            }
+        };
+        let Settled { form, certificate, quantization } = settled;
+        let padding = form.signature == Signature::Padded;
+        Ok(Variant { file: self.file(kind), padding, certificate, quantization: Some(quantization) })
+    }
+
+    /// Finds the form with the most int8 that holds and writes it.
+    fn int8_with_floats(
+        &self,
+        reference: &Reference,
+        form: Form,
+        broken: Box<BrokenProof>,
+        files: &mut Hashes,
+    ) -> Result<Settled, ExportError> {
+        let kind = VariantKind::Int8;
+        let loaded = self.reload()?;
         let lab = Lab {
+            judge: self.judge(&loaded.encoder, reference),
             config: &loaded.config,
             weights: &loaded.weights,
-            encoder: &loaded.encoder,
+            open: self.open,
+            scratch: self.staging.path(),
+        };
+        let settled = search(&lab, form, broken)?;
+        files.extend(self.write(&loaded, kind, &settled.form)?);
+        // What was proved had another file.
+        replay(kind.name(), &reference.probe, self.opened(kind)?.as_ref(), self.options.limits(kind))?;
+        Ok(settled)
+    }
+
+    fn judge<'j>(&'j self, encoder: &'j Encoder, reference: &'j Reference) -> Judge<'j> {
+        Judge {
+            encoder,
             prepared: &self.prepared,
             reference: &reference.answers,
             probe: &reference.probe,
-            limits: self.options.limits(kind),
+            limits: self.options.limits(VariantKind::Int8),
             threads: self.options.threads,
-            open: self.open,
             watch: &self.watch,
-            scratch: self.staging.path(),
-            may_fall_back: self.options.fall_back,
-        };
-        let Settled { form, certificate, quantization } = settle(&lab, form)?;
-        files.extend(self.write(&loaded, kind, &form)?);
-        // What was proved had another file.
-        replay(kind.name(), &reference.probe, self.opened(kind)?.as_ref(), lab.limits)?;
-        let padding = form.signature == Signature::Padded;
-        Ok(Variant { file: self.file(kind), padding, certificate, quantization: Some(quantization) })
+        }
     }
 
     /// The checkpoint once more; a run that goes on may have replaced it meanwhile.

@@ -83,6 +83,15 @@ impl Staging {
         write().map_err(FileError::at(&path))
     }
 
+    /// Takes a file away again.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub(crate) fn remove(&self, name: &str) -> Result<(), FileError> {
+        let path = self.path().join(name);
+        fs::remove_file(&path).map_err(FileError::at(&path))
+    }
+
     /// Puts the finished folder in its place.
     ///
     /// # Errors

@@ -4,4 +4,4 @@ mod ranges;
 mod search;
 
 pub(crate) use ranges::Ranges;
-pub(crate) use search::{Lab, Settled, settle};
+pub(crate) use search::{Judge, Lab, Settled, search};

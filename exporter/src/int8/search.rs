@@ -1,6 +1,6 @@
 //! From a wish for int8 to a graph that keeps its labels.
 //!
-//! Everything goes into int8 first. Where that changes too many labels, each product in turn is in int8 alone on some
+//! Everything went into int8 first. Where that changes too many labels, each product in turn is in int8 alone on some
 //! receipts to see what it costs in exactness; those that cost most for their share of the work go back to float, as
 //! few of them as the limits ask for, judged on all receipts. (Leaving one product out of many in int8 instead tells
 //! little: the errors of the others hide it.)
@@ -28,22 +28,25 @@ const VARIANT: &str = "int8";
 /// Weights of trials lie beside the graph, where ONNX Runtime maps them instead of copying.
 const EXTERNAL: u64 = 0;
 
-/// What trials are made with.
-pub(crate) struct Lab<'a> {
-    pub(crate) config: &'a ModelConfig,
-    pub(crate) weights: &'a Weights,
+/// What a graph is held against.
+pub(crate) struct Judge<'a> {
     pub(crate) encoder: &'a Encoder,
     pub(crate) prepared: &'a Prepared,
     pub(crate) reference: &'a Answers,
     pub(crate) probe: &'a [ProbeWindow],
     pub(crate) limits: Limits,
     pub(crate) threads: usize,
-    pub(crate) open: &'a OpenGraph<'a>,
     pub(crate) watch: &'a Watch<'a>,
+}
+
+/// What trials are made with.
+pub(crate) struct Lab<'a> {
+    pub(crate) judge: Judge<'a>,
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) weights: &'a Weights,
+    pub(crate) open: &'a OpenGraph<'a>,
     /// A folder for trial graphs, emptied by its owner.
     pub(crate) scratch: &'a Path,
-    /// Whether products may be left in float.
-    pub(crate) may_fall_back: bool,
 }
 
 /// A form that holds, with its proof.
@@ -53,21 +56,19 @@ pub(crate) struct Settled {
     pub(crate) quantization: Quantization,
 }
 
-/// Finds the form with the most int8 that holds, starting from `form`.
+impl Settled {
+    /// A form that holds as it is.
+    pub(crate) fn at_once(form: Form, certificate: Certificate) -> Self {
+        let quantization = Quantization { smoothed: smoothed(&form), ..Quantization::default() };
+        Self { form, certificate, quantization }
+    }
+}
+
+/// Finds the form with the most int8 that holds, where `form` did not.
 ///
 /// # Errors
-/// [`ExportError::Proof`] of the graph with all products in int8 when none holds, or none may be tried.
-pub(crate) fn settle(lab: &Lab<'_>, form: Form) -> Result<Settled, ExportError> {
-    let broken = match lab.prove(&form)? {
-        Ok(certificate) => {
-            let quantization = Quantization { smoothed: smoothed(&form), ..Quantization::default() };
-            return Ok(Settled { form, certificate, quantization });
-        }
-        Err(broken) => broken,
-    };
-    if !lab.may_fall_back {
-        return Err(broken.into());
-    }
+/// [`ExportError::Proof`] of `form`, `broken`, when none holds.
+pub(crate) fn search(lab: &Lab<'_>, form: Form, broken: Box<BrokenProof>) -> Result<Settled, ExportError> {
     let order = lab.sensitivities(&form)?;
     let Some((form, certificate)) = lab.fewest_in_float(&form, &order)? else { return Err(broken.into()) };
     let quantization = Quantization {
@@ -105,29 +106,20 @@ struct Candidate {
     worth: f64,
 }
 
-type Proven = Result<Certificate, Box<BrokenProof>>;
+pub(crate) type Proven = Result<Certificate, Box<BrokenProof>>;
 
-impl Lab<'_> {
-    /// Writes and opens a graph of this form.
-    fn trial(&self, form: &Form) -> Result<Box<dyn TokenClassifier>, ExportError> {
-        let folder = tempfile::tempdir_in(self.scratch).map_err(FileError::at(self.scratch))?;
-        let labels = self.encoder.encoding().labels.len();
-        let model = build(self.config, labels, form, self.weights, &[])?;
-        let durability = Durability::Passing;
-        write_model(folder.path(), "trial.onnx", &model, self.weights, EXTERNAL, durability)?;
-        (self.open)(&folder.path().join("trial.onnx"), VariantKind::Int8)
-            .map_err(|source| ExportError::Open { variant: VARIANT.into(), source })
-    }
-
-    /// Holds a form against the reference on everything there is.
-    fn prove(&self, form: &Form) -> Result<Proven, ExportError> {
-        let engine = self.trial(form)?;
-        let answers = Answers::collect(self.encoder, engine.as_ref(), self.prepared, self.watch, VARIANT)?;
+impl Judge<'_> {
+    /// Holds a graph against the reference on everything there is.
+    ///
+    /// # Errors
+    /// Whatever the graph reports; a broken limit is an answer.
+    pub(crate) fn prove(&self, engine: &dyn TokenClassifier) -> Result<Proven, ExportError> {
+        let answers = Answers::collect(self.encoder, engine, self.prepared, self.watch, VARIANT)?;
         let subject = Subject { variant: VARIANT, limits: self.limits, threads: self.threads };
         let certified = certify(&subject, self.encoder, self.prepared, self.reference, &answers);
         let proven = certified.and_then(|certificate| {
             let proven = (self.prepared, &answers);
-            replay_proven(VARIANT, self.probe, engine.as_ref(), self.limits, proven).map(|_| certificate)
+            replay_proven(VARIANT, self.probe, engine, self.limits, proven).map(|_| certificate)
         });
         match proven {
             Ok(certificate) => Ok(Ok(certificate)),
@@ -135,17 +127,31 @@ impl Lab<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+impl Lab<'_> {
+    /// Writes and opens a graph of this form.
+    fn trial(&self, form: &Form) -> Result<Box<dyn TokenClassifier>, ExportError> {
+        let folder = tempfile::tempdir_in(self.scratch).map_err(FileError::at(self.scratch))?;
+        let labels = self.judge.encoder.encoding().labels.len();
+        let model = build(self.config, labels, form, self.weights, &[])?;
+        let durability = Durability::Passing;
+        write_model(folder.path(), "trial.onnx", &model, self.weights, EXTERNAL, durability)?;
+        (self.open)(&folder.path().join("trial.onnx"), VariantKind::Int8)
+            .map_err(|source| ExportError::Open { variant: VARIANT.into(), source })
+    }
 
     /// Every int8 product, the one worth most in float first.
     fn sensitivities(&self, form: &Form) -> Result<Vec<Candidate>, ExportError> {
-        let (sample, expected) = self.prepared.sample(self.reference, SAMPLE);
-        let classes = self.encoder.encoding().labels.len();
+        let Judge { encoder, prepared, reference, watch, .. } = self.judge;
+        let (sample, expected) = prepared.sample(reference, SAMPLE);
+        let classes = encoder.encoding().labels.len();
         let mut candidates = Vec::with_capacity(form.int8.len());
         for &key in &form.int8 {
             let alone = Form { int8: [key].into(), ..form.clone() };
             let what = format!("int8 only in {} of layer {}", key.1.name(), key.0);
             let engine = self.trial(&alone)?;
-            let answers = Answers::collect(self.encoder, engine.as_ref(), &sample, self.watch, &what)?;
+            let answers = Answers::collect(encoder, engine.as_ref(), &sample, watch, &what)?;
             let difference = mean_difference(&sample, &expected, &answers, classes);
             let cost = key.1.multiply_adds(self.config) / 1e6;
             let (mean_abs_logit_diff, million_multiply_adds) = (difference, cost);
@@ -165,7 +171,7 @@ impl Lab<'_> {
         let attempt = |count: usize| -> Result<Option<(Form, Certificate)>, ExportError> {
             let mut form = form.clone();
             order.iter().take(count).for_each(|candidate| _ = form.int8.remove(&candidate.key));
-            Ok(self.prove(&form)?.ok().map(|certificate| (form, certificate)))
+            Ok(self.judge.prove(self.trial(&form)?.as_ref())?.ok().map(|certificate| (form, certificate)))
         };
         let most = order.len().saturating_sub(1);
         let (mut too_few, mut count) = (0, 1.min(most));

@@ -1,7 +1,9 @@
-//! Reads an ONNX file into two parts: its large weights as tensors, and the graph without them.
+//! Reads an ONNX file into two parts: its large weights, and the graph without them.
 //!
-//! Several sessions of one graph can then be opened over one copy of the weights. Reads the file once, front to back,
-//! and holds no weight twice. What it does not know it leaves in the graph, so that ONNX Runtime judges it.
+//! With the weights as tensors, several sessions of one graph can be opened over one copy of them. Or they stay where they
+//! are, and the graph says where in the file that is: ONNX Runtime then maps what it touches, instead of holding the file
+//! and the weights in it twice. Reads the file once, front to back. What it does not know it leaves in the graph, so that
+//! ONNX Runtime judges it.
 //!
 //! Source: Protocol Buffers encoding; `onnx.proto3` (ModelProto 7, GraphProto 5, TensorProto 1, 2, 8, 9, 13, 14).
 
@@ -18,8 +20,11 @@ const TENSOR_DIMS: u64 = 1;
 const TENSOR_DATA_TYPE: u64 = 2;
 const TENSOR_NAME: u64 = 8;
 const TENSOR_RAW_DATA: u64 = 9;
-/// `external_data` (a `StringStringEntryProto`: `location` = `shared`) and `data_location` (`EXTERNAL`).
-const ELSEWHERE: &[u8] = b"\x6a\x12\x0a\x08location\x12\x06shared\x70\x01";
+const TENSOR_EXTERNAL_DATA: u64 = 13;
+const TENSOR_DATA_LOCATION: u64 = 14;
+const EXTERNAL: u64 = 1;
+/// Where weights are that are handed in as tensors; ONNX Runtime does not look there.
+const HANDED_IN: &str = "shared";
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
@@ -41,7 +46,7 @@ pub(super) struct Weight {
 }
 
 /// A graph and its weights.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct GraphFile {
     /// An ONNX model that says its large weights are elsewhere.
     pub(super) graph: Vec<u8>,
@@ -49,35 +54,62 @@ pub(super) struct GraphFile {
     pub(super) weights: Vec<Weight>,
 }
 
+/// What becomes of large weights.
+enum Weights<'a> {
+    /// They are read.
+    Taken(Vec<Weight>),
+    /// They stay in the file of this name.
+    Left(&'a str),
+}
+
 impl GraphFile {
+    /// Takes the weights out of the graph.
+    ///
     /// # Errors
     /// What the system said, or where the file stops being protobuf.
     pub(super) fn read(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        let mut reader = Reader { inner: BufReader::with_capacity(BUFFER, file), at: 0 };
-        let (mut graph, mut weights) = (Vec::new(), Vec::new());
-        while reader.at < length {
-            let field = reader.field(length)?;
-            if field.number == MODEL_GRAPH && field.wire == LENGTH {
-                let inner = read_graph(&mut reader, field.length, &mut weights)?;
-                put_bytes(&mut graph, MODEL_GRAPH, &inner);
-            } else {
-                reader.copy(&field, &mut graph)?;
-            }
-        }
+        let mut weights = Weights::Taken(Vec::new());
+        let graph = read_model(path, &mut weights)?;
+        let Weights::Taken(weights) = weights else { return Err(io::ErrorKind::Other.into()) };
         Ok(Self { graph, weights })
+    }
+
+    /// Leaves the weights in the file, for a session that is told its folder.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn mapped(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name =
+            name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "is no file name in UTF-8"))?;
+        Ok(Self { graph: read_model(path, &mut Weights::Left(name))?, weights: Vec::new() })
     }
 }
 
-fn read_graph(reader: &mut Reader, length: u64, weights: &mut Vec<Weight>) -> io::Result<Vec<u8>> {
+fn read_model(path: &Path, weights: &mut Weights<'_>) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut reader = Reader { inner: BufReader::with_capacity(BUFFER, file), at: 0 };
+    let mut model = Vec::new();
+    while reader.at < length {
+        let field = reader.field(length)?;
+        if field.number == MODEL_GRAPH && field.wire == LENGTH {
+            let inner = read_graph(&mut reader, field.length, weights)?;
+            put_bytes(&mut model, MODEL_GRAPH, &inner);
+        } else {
+            reader.copy(&field, &mut model)?;
+        }
+    }
+    Ok(model)
+}
+
+fn read_graph(reader: &mut Reader, length: u64, weights: &mut Weights<'_>) -> io::Result<Vec<u8>> {
     let (end, mut graph) = (reader.at + length, Vec::new());
     while reader.at < end {
         let field = reader.field(end)?;
         if field.number == GRAPH_INITIALIZER && field.wire == LENGTH {
-            let (tensor, weight) = read_tensor(reader, field.length)?;
+            let tensor = read_tensor(reader, field.length, weights)?;
             put_bytes(&mut graph, GRAPH_INITIALIZER, &tensor);
-            weights.extend(weight);
         } else {
             reader.copy(&field, &mut graph)?;
         }
@@ -93,15 +125,25 @@ struct Head {
     name: String,
 }
 
-fn read_tensor(reader: &mut Reader, length: u64) -> io::Result<(Vec<u8>, Option<Weight>)> {
+/// The tensor's bytes without its content, where that is a large weight.
+fn read_tensor(reader: &mut Reader, length: u64, weights: &mut Weights<'_>) -> io::Result<Vec<u8>> {
     let end = reader.at + length;
-    let (mut head, mut kept, mut weight) = (Head::default(), Vec::new(), None);
+    let (mut head, mut kept, mut gone) = (Head::default(), Vec::new(), false);
     while reader.at < end {
         let field = reader.field(end)?;
-        if field.number == TENSOR_RAW_DATA && field.length >= LARGE && weight.is_none() {
-            match read_content(reader, &head, field.length)? {
-                Some(value) => weight = Some(value),
-                None => reader.copy(&field, &mut kept)?,
+        if field.number == TENSOR_RAW_DATA && field.length >= LARGE && !gone && head.describes(field.length) {
+            gone = true;
+            match weights {
+                Weights::Taken(taken) => {
+                    let value = Arc::new(read_content(reader, &head, field.length)?);
+                    put_place(&mut kept, &[("location", HANDED_IN)]);
+                    taken.push(Weight { name: head.name.clone(), value });
+                }
+                Weights::Left(file) => {
+                    let (offset, length) = (reader.at.to_string(), field.length.to_string());
+                    put_place(&mut kept, &[("location", file), ("offset", &offset), ("length", &length)]);
+                    reader.skip(field.length)?;
+                }
             }
             continue;
         }
@@ -109,14 +151,38 @@ fn read_tensor(reader: &mut Reader, length: u64) -> io::Result<(Vec<u8>, Option<
         reader.copy(&field, &mut kept)?;
         head.note(&field, kept.get(from..).unwrap_or_default());
     }
-    let weight = weight.map(|value| {
-        kept.extend_from_slice(ELSEWHERE);
-        Weight { name: head.name, value: Arc::new(value) }
-    });
-    Ok((kept, weight))
+    Ok(kept)
+}
+
+/// Says of a tensor that its content is elsewhere (`external_data`, a list of `StringStringEntryProto`).
+fn put_place(tensor: &mut Vec<u8>, entries: &[(&str, &str)]) {
+    for (key, value) in entries {
+        let mut entry = Vec::new();
+        put_bytes(&mut entry, 1, key.as_bytes());
+        put_bytes(&mut entry, 2, value.as_bytes());
+        put_bytes(tensor, TENSOR_EXTERNAL_DATA, &entry);
+    }
+    put_varint(tensor, TENSOR_DATA_LOCATION << 3 | VARINT);
+    put_varint(tensor, EXTERNAL);
 }
 
 impl Head {
+    /// Bytes of an element, of the types that weights have.
+    fn element(&self) -> Option<u64> {
+        match self.data_type {
+            1 => Some(4),
+            2 | 3 => Some(1),
+            _ => None,
+        }
+    }
+
+    /// Whether so many bytes are the content of a tensor that could be a weight.
+    fn describes(&self, bytes: u64) -> bool {
+        let size = |n: u64, &d: &i64| n.checked_mul(u64::try_from(d).ok()?);
+        let expected = self.element().and_then(|element| self.dims.iter().try_fold(element, size));
+        expected == Some(bytes) && !self.name.is_empty()
+    }
+
     /// `bytes` are the whole field.
     fn note(&mut self, field: &Field, bytes: &[u8]) {
         let content = bytes.len().checked_sub(field.length as usize).and_then(|from| bytes.get(from..));
@@ -132,29 +198,23 @@ impl Head {
     }
 }
 
-/// The tensor's content, where its type is one that weights have and its size is that of its shape.
-fn read_content(reader: &mut Reader, head: &Head, bytes: u64) -> io::Result<Option<DynValue>> {
+/// The content of a tensor that [`Head::describes`] it.
+fn read_content(reader: &mut Reader, head: &Head, bytes: u64) -> io::Result<DynValue> {
     match head.data_type {
-        1 => read_values::<f32>(reader, head, bytes),
         2 => read_values::<u8>(reader, head, bytes),
         3 => read_values::<i8>(reader, head, bytes),
-        _ => Ok(None),
+        _ => read_values::<f32>(reader, head, bytes),
     }
 }
 
-fn read_values<T>(reader: &mut Reader, head: &Head, bytes: u64) -> io::Result<Option<DynValue>>
+fn read_values<T>(reader: &mut Reader, head: &Head, bytes: u64) -> io::Result<DynValue>
 where
     T: PrimitiveTensorElementType + bytemuck::Pod + std::fmt::Debug,
 {
-    let size = size_of::<T>() as u64;
-    let expected = head.dims.iter().try_fold(size, |n, &d| n.checked_mul(u64::try_from(d).ok()?));
-    if expected != Some(bytes) || head.name.is_empty() {
-        return Ok(None);
-    }
-    let mut values = vec![T::zeroed(); (bytes / size) as usize];
+    let mut values = vec![T::zeroed(); (bytes / size_of::<T>() as u64) as usize];
     reader.fill(bytemuck::cast_slice_mut(&mut values))?;
     let tensor = Tensor::from_array((head.dims.clone(), values)).map_err(io::Error::other)?;
-    Ok(Some(tensor.into_dyn()))
+    Ok(tensor.into_dyn())
 }
 
 /// One field's key and, for a number, its value; a length-delimited or fixed content still lies ahead.
@@ -177,6 +237,11 @@ impl Reader {
         self.inner.read_exact(bytes)?;
         self.at += bytes.len() as u64;
         Ok(())
+    }
+
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        self.at += bytes;
+        self.inner.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)
     }
 
     fn varint(&mut self) -> io::Result<u64> {

@@ -12,6 +12,9 @@ use super::graph_file::GraphFile;
 use super::{EngineError, WindowSession};
 use crate::runtime::Runtime;
 
+/// Configuration of a session: where a graph that was handed over as bytes has its weights.
+const WEIGHTS_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+
 /// A graph ready to be opened.
 #[derive(Debug)]
 pub struct Model {
@@ -27,15 +30,26 @@ impl Model {
     /// # Errors
     /// [`EngineError::Open`].
     pub fn read(runtime: &Runtime, path: &Path) -> Result<Self, EngineError> {
-        let failed = |reason: String| EngineError::Open { path: path.to_path_buf(), reason };
-        let file = GraphFile::read(path).map_err(|e| failed(e.to_string()))?;
-        Ok(Self { runtime: runtime.clone(), path: path.to_path_buf(), file, packed: PrepackedWeights::new() })
+        Self::with(runtime, path, GraphFile::read)
     }
 
-    /// A graph for one session: ONNX Runtime reads the file itself, and drops the weights that it has packed.
-    pub(super) fn for_one_session(runtime: &Runtime, path: &Path) -> Self {
-        let (path, packed) = (path.to_path_buf(), PrepackedWeights::new());
-        Self { runtime: runtime.clone(), path, file: GraphFile::default(), packed }
+    /// A graph for one session: ONNX Runtime maps the weights it touches and drops those that it has packed. For files
+    /// that nobody writes to while it is open.
+    ///
+    /// # Errors
+    /// [`EngineError::Open`].
+    pub(super) fn for_one_session(runtime: &Runtime, path: &Path) -> Result<Self, EngineError> {
+        Self::with(runtime, path, GraphFile::mapped)
+    }
+
+    fn with(
+        runtime: &Runtime,
+        path: &Path,
+        read: impl Fn(&Path) -> std::io::Result<GraphFile>,
+    ) -> Result<Self, EngineError> {
+        let file =
+            read(path).map_err(|e| EngineError::Open { path: path.to_path_buf(), reason: e.to_string() })?;
+        Ok(Self { runtime: runtime.clone(), path: path.to_path_buf(), file, packed: PrepackedWeights::new() })
     }
 
     /// The graph's file.
@@ -77,10 +91,10 @@ impl Model {
                 .with_external_initializer(&weight.name, weight.value.clone())?
                 .with_initializer(&weight.name, weight.value.clone())?;
         }
-        if self.file.weights.is_empty() {
-            // Small enough not to matter, for one session, or with a data file of its own, which is found beside it.
-            return builder.commit_from_file(&self.path);
-        }
+        // Weights that were left where they are, in this file or in one beside it, are looked for here.
+        let folder =
+            self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        builder = builder.with_config_entry(WEIGHTS_FOLDER, folder.to_string_lossy())?;
         builder.commit_from_memory(&self.file.graph)
     }
 }

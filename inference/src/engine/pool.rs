@@ -25,7 +25,7 @@ impl Engine {
     pub fn open(runtime: &Runtime, model: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let threads = vec![options.threads; options.sessions.max(1)];
         let model = match threads.len() {
-            1 => Model::for_one_session(runtime, model),
+            1 => Model::for_one_session(runtime, model)?,
             _ => Model::read(runtime, model)?,
         };
         Ok(Self::of(model.sessions(&threads)?))

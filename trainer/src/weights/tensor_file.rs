@@ -20,12 +20,15 @@ pub fn read_tensor_file(path: &Path) -> Result<Weights, WeightsError> {
     let mut file = File::open(path).map_err(FileError::at(path))?;
     let header = read_header(&mut file).map_err(FileError::at(path))?.map_err(corrupt)?;
     let mut weights = Weights::default();
-    // In the order of the file, one at a time, so that only one tensor is ever in memory twice.
+    // In the order of the file, straight to where they stay.
     for name in header.offset_keys() {
         let Some(info) = header.info(&name) else { continue };
-        let mut bytes = vec![0; info.data_offsets.1.saturating_sub(info.data_offsets.0)];
-        file.read_exact(&mut bytes).map_err(FileError::at(path))?;
-        let Some(data) = to_f32(info.dtype, &bytes) else { continue };
+        let length = info.data_offsets.1.saturating_sub(info.data_offsets.0);
+        let data = match info.dtype {
+            Dtype::F32 => read_f32(&mut file, length).map(Some),
+            other => read_bytes(&mut file, length).map(|bytes| to_f32(other, &bytes)),
+        };
+        let Some(data) = data.map_err(FileError::at(path))? else { continue };
         let shape = info.shape.clone();
         if data.len() != shape.iter().product::<usize>() {
             let elements = data.len();
@@ -65,11 +68,26 @@ fn read_header(file: &mut File) -> std::io::Result<Result<Metadata, String>> {
     })
 }
 
+fn read_bytes(file: &mut File, length: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// So many bytes of little-endian f32.
+fn read_f32(file: &mut File, length: usize) -> std::io::Result<Vec<f32>> {
+    let mut values = vec![0f32; length / size_of::<f32>()];
+    file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
+    if cfg!(target_endian = "big") {
+        values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits().swap_bytes()));
+    }
+    Ok(values)
+}
+
 /// The elements as f32, or nothing for integer types.
 fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     let halves = || bytes.as_chunks::<2>().0.iter();
     match dtype {
-        Dtype::F32 => Some(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
         Dtype::F64 => Some(bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect()),
         Dtype::F16 => Some(halves().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()),
         Dtype::BF16 => Some(halves().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect()),
