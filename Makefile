@@ -6,7 +6,7 @@ export LAYOUTLM_SHARED ?= $(abspath ../shared)
 export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-gpu test-gpu bench-predict bench-export fuzz docker docker-test docker-test-base bench-docker lint-deploy bench-serve soak soak-short parity openapi
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-gpu test-gpu bench-predict bench-export fuzz docker docker-test docker-test-base docker-trainer bench-docker lint-deploy bench-serve soak soak-short parity openapi
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,9 @@ docker-test: onnxruntime ## Build the server image and hold it to its promises i
 
 docker-test-base: onnxruntime ## The same with a base-size int8 model: start time, memory, half the memory
 	IMAGE_FEATURES="$(IMAGE_FEATURES)" scripts/docker-test.sh docker_base
+
+docker-trainer: onnxruntime ## Build the trainer image and try it in a real engine, on the processor
+	scripts/docker-trainer.sh
 
 bench-docker: build ## Our image beside PyTorch's and Python onnxruntime's
 	benches/docker/run.sh

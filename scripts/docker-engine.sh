@@ -108,6 +108,8 @@ base() {
     "debian:$SUITE-slim") stand_in_debian "$1" ;;
     rust:*-"$SUITE") stand_in_rust "$1" ;;
     python:3.11-slim-"$SUITE") stand_in_python "$1" ;;
+    nvidia/cuda:13.*-devel-*) stand_in_cuda "$1" ;;
+    nvidia/cuda:13.*-runtime-*) stand_in_cuda_runtime "$1" ;;
     *) fail "$1 can't be pulled, and there is no recipe for a stand-in" ;;
   esac
 }
@@ -156,6 +158,30 @@ RUN apt-get update && apt-get install -y --no-install-recommends python3 python3
  && rm -rf /var/lib/apt/lists/* && python3 -m venv /usr/local/python
 ENV PATH=/usr/local/python/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 DOCKERFILE
+}
+
+# NVIDIA's own compiler, as its packages for Python bring it. What will be copied in from the Rust image's stand-in has its
+# toolchain elsewhere than the real one.
+stand_in_cuda() {
+  base "debian:$SUITE-slim"
+  say "making a stand-in for $1 with NVIDIA's compiler from the Python package index"
+  DOCKER_BUILDKIT=0 docker build -q -t "$1" - >/dev/null <<DOCKERFILE
+FROM debian:$SUITE-slim
+RUN apt-get update && apt-get install -y --no-install-recommends python3-pip ca-certificates \
+ && python3 -m pip install -q --no-cache-dir --break-system-packages --no-deps --target /opt/cuda \
+    nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96 \
+    nvidia-cuda-cccl==13.0.85 \
+ && ln -s /opt/cuda/nvidia/cu13 /usr/local/cuda \
+ && mkdir -p /usr/local/cargo/bin && ln -s /usr/local/toolchain/bin/cargo /usr/local/toolchain/bin/rustc /usr/local/cargo/bin \
+ && apt-get purge -y python3-pip && apt-get autoremove -y && rm -rf /var/lib/apt/lists/*
+DOCKERFILE
+}
+
+# Driver and cuBLAS are looked up when the program runs; without a card neither is there.
+stand_in_cuda_runtime() {
+  base "debian:$SUITE-slim"
+  say "taking Debian for $1: without cuBLAS it trains on the processor only"
+  docker tag "debian:$SUITE-slim" "$1"
 }
 
 # The official image in short: cargo and rustc on the PATH, a C linker, no rustup.

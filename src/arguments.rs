@@ -62,6 +62,13 @@ pub fn command() -> Command {
         .mut_subcommand("data", |data| data.mut_subcommand("snapshot", switches))
 }
 
+/// Whether `train` has an option of this long name.
+pub fn is_train_flag(name: &str) -> bool {
+    command().find_subcommand(CONFIGURABLE).is_some_and(|train| {
+        train.get_arguments().any(|arg| arg.get_long() == Some(name) && name != "config")
+    })
+}
+
 /// Lets `--flag` also be written `--flag=false`, so that a file's or the environment's `true` can be overruled.
 fn switches(command: Command) -> Command {
     command.mut_args(|arg| match arg.get_action() {

@@ -23,7 +23,10 @@ pub fn take_over(argv: &[OsString]) -> anyhow::Result<()> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let call = arguments(&layout, &environment).map_err(sort)?;
+    let call = arguments(&layout, &environment, crate::arguments::is_train_flag).map_err(sort)?;
+    for name in &call.unknown {
+        eprintln!("warning: the hyperparameter {name} means nothing to this trainer and is passed over");
+    }
     let program = std::env::current_exe().context("this program's own path is unknown")?;
     let error = Command::new(program).arg("train").args(call.flags).envs(call.env).exec();
     Err(error).context("the program could not be started with the hyperparameters")

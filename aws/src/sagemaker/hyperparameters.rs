@@ -14,6 +14,8 @@ pub struct Invocation {
     pub flags: Vec<String>,
     /// Environment variables to set for it.
     pub env: BTreeMap<String, String>,
+    /// Hyperparameters that mean nothing here.
+    pub unknown: Vec<String>,
 }
 
 /// Hyperparameters that are flags of the same name but for `_`, or of another.
@@ -62,12 +64,16 @@ const OTHERS: [&str; 18] = [
 /// The command line for what SageMaker left: hyperparameters.json, else `SM_HPS`, with `SM_HP_<NAME>` on top; channels
 /// `training` (or `train`, `data`) and `pretrained` (or `model`) stand in for the table and the pretrained name.
 ///
-/// Hyperparameters that mean nothing here (SageMaker adds some of its own, named `sagemaker_…`) are passed over with a
-/// warning.
+/// What has no meaning of its own here is a flag, if `has_flag` says that there is one of that name; what is left, but for
+/// SageMaker's own `sagemaker_…`, is [`Invocation::unknown`].
 ///
 /// # Errors
 /// [`AwsError::Content`] when they can't be read.
-pub fn arguments(layout: &Layout, environment: &BTreeMap<String, String>) -> Result<Invocation, AwsError> {
+pub fn arguments(
+    layout: &Layout,
+    environment: &BTreeMap<String, String>,
+    has_flag: impl Fn(&str) -> bool,
+) -> Result<Invocation, AwsError> {
     let given = Given { values: read(layout, environment)? };
     let mut call = Invocation::default();
     let name = given.get("job_name").or_else(|| environment.get("TRAINING_JOB_NAME").map(String::as_str));
@@ -108,7 +114,12 @@ pub fn arguments(layout: &Layout, environment: &BTreeMap<String, String>) -> Res
         if let Some(variable) = name.strip_prefix("env_") {
             call.env.insert(variable.into(), value.clone());
         } else if !given.known(name) {
-            tracing::warn!(hyperparameter = %name, "means nothing to this trainer and is passed over");
+            let flag = name.replace('_', "-");
+            if has_flag(&flag) {
+                call.flag(&format!("--{flag}"), value)
+            } else {
+                call.unknown.push(name.clone())
+            }
         }
     }
     Ok(call)
@@ -233,7 +244,7 @@ mod tests {
         std::fs::create_dir_all(base.path().join("input/config")).unwrap();
         std::fs::write(layout.hyperparameters(), json).unwrap();
         let environment = environment.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
-        let mut call = arguments(&layout, &environment).unwrap();
+        let mut call = arguments(&layout, &environment, |flag| flag == "weight-decay").unwrap();
         call.flags.retain(|flag| !flag.starts_with("--output-dir="));
         call
     }
@@ -259,6 +270,14 @@ mod tests {
         ];
         assert_eq!(got.flags, want);
         assert_eq!(got.env, BTreeMap::from([("LAYOUTLM_WINDOW_SIZE".to_string(), "100".to_string())]));
+    }
+
+    #[test]
+    fn what_is_no_hyperparameter_of_old_is_a_flag_or_is_named() {
+        let got =
+            call(r#"{"job_name": "r", "weight_decay": 0.1, "wieght_decay": "1", "sagemaker_x": "1"}"#, &[]);
+        assert_eq!(got.flags, ["--job-name=r", "--weight-decay=0.1"]);
+        assert_eq!(got.unknown, ["wieght_decay"]);
     }
 
     #[test]

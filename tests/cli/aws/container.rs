@@ -13,7 +13,7 @@ fn a_container_takes_hyperparameters_leaves_a_model_and_prints_metric_lines() {
     std::fs::create_dir_all(base.join("input/config")).unwrap();
     let hyperparameters = json!({
         "job_name": "sm-1", "dynamo_table": TABLE, "output_s3_path": BUCKET, "epochs": "2", "batch_size": "8",
-        "learning_rate": "1e-3", "no_frozen_val": "true", "merge_preset": "amounts", "env_LAYOUTLM_SEED": "7",
+        "learning_rate": "1e-3", "no_frozen_val": "true", "merge_preset": "amounts", "env_LAYOUTLM_SEED": "7", "weight_decay": "0.02", "no_such_thing": "1",
         "sagemaker_program": "train.py", "pretrained": stand.folder.path().join("pretrained"),
     });
     std::fs::write(base.join("input/config/hyperparameters.json"), hyperparameters.to_string()).unwrap();
@@ -29,6 +29,10 @@ fn a_container_takes_hyperparameters_leaves_a_model_and_prints_metric_lines() {
         2,
         "{lines}"
     );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the hyperparameter no_such_thing means nothing"), "{said}");
+    let run = std::fs::read_to_string(base.join("model/run.json")).unwrap();
+    assert!(run.contains("\"weight_decay\": 0.02"), "{run}");
     for file in ["run.json", "best/model.safetensors"] {
         assert!(base.join("model").join(file).is_file(), "{file}");
     }
