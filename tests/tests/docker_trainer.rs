@@ -46,7 +46,7 @@ fn text(output: &Output) -> String {
 
 fn small(more: Value) -> Value {
     let mut all = json!({
-        "job_name": "image", "data": "/opt/ml/input/data/training", "epochs": "1", "batch_size": "8",
+        "job_name": "image", "epochs": "1", "batch_size": "8",
         "no_frozen_val": "true", "scratch_hidden": "64", "scratch_layers": "1",
         "scratch_vocab": "300",
     });
