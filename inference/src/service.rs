@@ -74,14 +74,18 @@ impl Service {
         let (variant, _, certificate) = bundle.variant(wanted)?;
         let (workers, threads) = sizes(config);
         let probe = read_probe(&bundle.probe_path(), bundle.manifest().labels.len())?;
-        let Proved { single, wide, replayed } =
-            prove(&bundle, &model, &probe, &certificate.limits, workers, threads)?;
+        let (single, replayed) = prove(&bundle, &model, &probe, &certificate.limits, workers)?;
         let padding = single.first().is_some_and(WindowSession::takes_padding);
-        let lanes = Lanes { single: single.into_iter().map(run_of).collect(), wide: wide.map(run_of) };
+        let lanes = Lanes { single: single.into_iter().map(run_of).collect(), wide: None };
         let rule = if scales_over_the_batch(variant) { BatchRule::ALONE } else { config.batch_rule(padding) };
         // Room for reading and writing, and for a guess that was too hopeful: other work may slow this machine down.
         let limits = QueueLimits { windows: config.max_queue as usize, time: config.timeout().mul_f64(0.6) };
         let pool = Pool::start(lanes, rule, limits, metrics.clone()).map_err(StartError::Threads)?;
+        if threads > 1 {
+            widen(&pool, model, probe, certificate.limits, threads).map_err(StartError::Threads)?;
+        } else {
+            crate::memory::give_back();
+        }
         let (variant, loaded_in, runtime_version) = (variant.to_string(), begun.elapsed(), runtime.version());
         Ok(Self { variant, runtime_version, replayed, pool, threads, loaded_in, bundle })
     }
@@ -167,27 +171,19 @@ impl Service {
     }
 }
 
-/// Sessions of a graph that answers as it should.
-struct Proved {
-    single: Vec<WindowSession>,
-    wide: Option<WindowSession>,
-    replayed: Replayed,
-}
-
-/// Opens the sessions of all lanes and replays the probe on those of one thread. They are opened one after the other (see
-/// [`Model`]), and each takes part in the replay as soon as it is there: cores are not idle while the next is opened.
+/// Opens a session for each worker and replays the probe on them. They are opened one after the other (see [`Model`]),
+/// and each takes part in the replay as soon as it is there: cores are not idle while the next is opened.
 fn prove(
     bundle: &Bundle,
     model: &Model,
     probe: &[ProbeWindow],
     limits: &Limits,
     workers: usize,
-    threads: usize,
-) -> Result<Proved, StartError> {
+) -> Result<(Vec<WindowSession>, Replayed), StartError> {
     let windows: Vec<&Window> = probe.iter().map(|p| &p.window).collect();
     let share = Share::new(&windows);
     let share_ref = &share;
-    let (single, wide) = std::thread::scope(|scope| {
+    let sessions = std::thread::scope(|scope| {
         let mut replaying = Vec::with_capacity(workers);
         for _ in 0..workers {
             let mut session = model.session(1).map_err(OpenError::from)?;
@@ -197,24 +193,47 @@ fn prove(
                 session
             }));
         }
-        let wide = (threads > 1).then(|| model.session(threads)).transpose().map_err(OpenError::from)?;
         let panicked = |_| StartError::Threads(std::io::Error::other("replaying the probe panicked"));
-        let single = replaying.into_iter().map(|thread| thread.join().map_err(panicked));
-        Ok::<_, StartError>((single.collect::<Result<Vec<_>, _>>()?, wide))
+        let sessions = replaying.into_iter().map(|thread| thread.join().map_err(panicked));
+        sessions.collect::<Result<Vec<_>, _>>()
     })?;
-    crate::memory::give_back();
     let replayed = judge(probe, share.answers(), bundle.manifest().labels.len(), limits)?;
-    let wide = wide.map(|wide| warmed(wide, probe, limits)).transpose()?;
-    Ok(Proved { single, wide, replayed })
+    Ok((sessions, replayed))
 }
 
-/// The graph has proved itself; this is to see that it does with several threads too, and to warm them up.
-fn warmed(wide: WindowSession, probe: &[ProbeWindow], limits: &Limits) -> Result<WindowSession, ReplayError> {
-    let shortest: Vec<ProbeWindow> =
-        probe.iter().min_by_key(|p| p.window.len()).cloned().into_iter().collect();
-    let wide = Engine::of(vec![wide]);
+/// Opens the session of all threads while the workers serve already: the graph has proved itself, and until then a lone
+/// window takes one thread.
+fn widen(
+    pool: &Pool,
+    model: Model,
+    probe: Vec<ProbeWindow>,
+    limits: Limits,
+    threads: usize,
+) -> std::io::Result<()> {
+    let widener = pool.widener();
+    let open = move || {
+        match wide_session(&model, &probe, &limits, threads) {
+            Ok(session) => widener.widen(run_of(session)),
+            Err(error) => tracing::error!(%error, "no session of several threads; every window takes one"),
+        }
+        drop(model);
+        crate::memory::give_back();
+    };
+    std::thread::Builder::new().name("widening".into()).spawn(open).map(|_| ())
+}
+
+/// Opened, seen to answer as the others do, and warm.
+fn wide_session(
+    model: &Model,
+    probe: &[ProbeWindow],
+    limits: &Limits,
+    threads: usize,
+) -> Result<WindowSession, StartError> {
+    let shortest: Vec<_> = probe.iter().min_by_key(|p| p.window.len()).cloned().into_iter().collect();
+    let wide = Engine::of(vec![model.session(threads).map_err(OpenError::from)?]);
     replay(&shortest, &wide, limits)?;
-    wide.into_sessions().pop().ok_or_else(|| ReplayError::Run("the session is gone".into()))
+    let gone = || StartError::Threads(std::io::Error::other("the session is gone"));
+    wide.into_sessions().pop().ok_or_else(gone)
 }
 
 /// Workers, and threads for a lone window.

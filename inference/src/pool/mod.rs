@@ -13,7 +13,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -98,7 +98,8 @@ pub struct Pool {
 struct Shared {
     state: Mutex<State>,
     wake: Condvar,
-    wide: Option<Mutex<Run>>,
+    /// May come later than the workers.
+    wide: OnceLock<Mutex<Run>>,
     rule: BatchRule,
     limits: QueueLimits,
     workers: usize,
@@ -151,7 +152,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             wake: Condvar::new(),
-            wide: lanes.wide.map(Mutex::new),
+            wide: lanes.wide.map(|run| OnceLock::from(Mutex::new(run))).unwrap_or_default(),
             rule,
             limits,
             workers: lanes.single.len(),
@@ -164,6 +165,11 @@ impl Pool {
             pool.workers.push(thread.spawn(move || worker::work(&shared, run))?);
         }
         Ok(pool)
+    }
+
+    /// For adding the lane of all threads when the workers run already.
+    pub fn widener(&self) -> Widener {
+        Widener(self.shared.clone())
     }
 
     /// Windows that wait for a worker.
@@ -215,6 +221,16 @@ impl Drop for Pool {
             // A worker catches panics, so there is nothing to hear from it.
             let _ = worker.join();
         }
+    }
+}
+
+/// Adds the lane of all threads to a pool, which may be gone by then.
+pub struct Widener(Arc<Shared>);
+
+impl Widener {
+    /// From now on a window that has the machine to itself goes to `run`. A pool that has such a lane keeps it.
+    pub fn widen(self, run: Run) {
+        let _ = self.0.wide.set(Mutex::new(run));
     }
 }
 

@@ -58,7 +58,7 @@ fn next(shared: &Shared) -> Option<Turn> {
     }
     shared.metrics.waiting(state.waiting());
     let alone = state.waiting() == 0 && state.running.is_empty() && batch.units.len() == 1;
-    let lane = match &shared.wide {
+    let lane = match shared.wide.get() {
         Some(_) => {
             let company = batch.units.len() > 1 || state.has_others(id);
             state.load.choose(alone, company, batch.longest())
@@ -83,7 +83,7 @@ fn compute(shared: &Shared, mut units: Vec<Unit>, lane: Lane, run: &mut Run) -> 
     if windows.is_empty() {
         return None;
     }
-    let answer = match &shared.wide {
+    let answer = match shared.wide.get() {
         Some(wide) if lane == Lane::Wide => guarded(&mut lock(wide), &windows),
         _ => guarded(run, &windows),
     };
