@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use layoutlm_core::bundle::Limits;
@@ -58,6 +59,17 @@ pub struct Service {
     pool: Pool,
     threads: usize,
     loaded_in: Duration,
+    /// Opens the session of all threads.
+    widening: Option<JoinHandle<()>>,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // The process must not end with a thread inside ONNX Runtime, whose own state goes with it.
+        if let Some(widening) = self.widening.take() {
+            let _ = widening.join();
+        }
+    }
 }
 
 impl Service {
@@ -81,13 +93,13 @@ impl Service {
         // Room for reading and writing, and for a guess that was too hopeful: other work may slow this machine down.
         let limits = QueueLimits { windows: config.max_queue as usize, time: config.timeout().mul_f64(0.6) };
         let pool = Pool::start(lanes, rule, limits, metrics.clone()).map_err(StartError::Threads)?;
-        if threads > 1 {
-            widen(&pool, model, probe, certificate.limits, threads).map_err(StartError::Threads)?;
-        } else {
+        let widening = (threads > 1).then(|| widen(&pool, model, probe, certificate.limits, threads));
+        let widening = widening.transpose().map_err(StartError::Threads)?;
+        if widening.is_none() {
             crate::memory::give_back();
         }
         let (variant, loaded_in, runtime_version) = (variant.to_string(), begun.elapsed(), runtime.version());
-        Ok(Self { variant, runtime_version, replayed, pool, threads, loaded_in, bundle })
+        Ok(Self { variant, runtime_version, replayed, pool, threads, loaded_in, widening, bundle })
     }
 
     /// The checked bundle.
@@ -209,7 +221,7 @@ fn widen(
     probe: Vec<ProbeWindow>,
     limits: Limits,
     threads: usize,
-) -> std::io::Result<()> {
+) -> std::io::Result<JoinHandle<()>> {
     let widener = pool.widener();
     let open = move || {
         match wide_session(&model, &probe, &limits, threads) {
@@ -219,7 +231,7 @@ fn widen(
         drop(model);
         crate::memory::give_back();
     };
-    std::thread::Builder::new().name("widening".into()).spawn(open).map(|_| ())
+    std::thread::Builder::new().name("widening".into()).spawn(open)
 }
 
 /// Opened, seen to answer as the others do, and warm.
