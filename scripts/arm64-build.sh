@@ -26,7 +26,7 @@ server="${CARGO_TARGET_DIR:-target}/$triple/release/layoutlm-server"
 emulated() { qemu-aarch64 -L /usr/aarch64-linux-gnu "$server" "$@"; }
 emulated --version
 code=0
-said=$(ORT_DYLIB_PATH=/nowhere emulated --port 0 2>&1) || code=$?
+said=$(ORT_DYLIB_PATH=/nowhere emulated --bundle /bundle --port 0 2>&1) || code=$?
 if [ "$code" != 2 ] || [[ "$said" != */nowhere* ]]; then
   fail "a missing ONNX Runtime gave exit $code and: $said"
 fi
