@@ -25,7 +25,7 @@ done
 [ -n "$address" ] || { echo "the server was not ready within 30 s" >&2; cat "$log" >&2; exit 1; }
 
 echo "== tritonclient"
-"$python" tests/peers/triton.py "$address" "$bundle"
+"$python" tests/peers/open_inference.py "$address" "$bundle"
 echo "== Textract's response parser"
 "$python" tests/peers/textract.py "$address"
 echo "== the examples of docs/clients.md"

@@ -1,6 +1,6 @@
 """Triton's own HTTP client against the server: metadata, readiness, inference in JSON and binary, errors.
 
-usage: triton.py HOST:PORT BUNDLE
+usage: open_inference.py HOST:PORT BUNDLE
 """
 
 import json
