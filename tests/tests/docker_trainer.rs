@@ -1,4 +1,4 @@
-//! The trainer image in a real engine: SageMaker's contract, Ctrl-C, and a mistake. `make docker-trainer` builds the image
+//! The trainer image in a real engine: SageMaker's contract, SIGTERM, and a mistake. `make docker-trainer` builds the image
 //! and runs this; a card is the host's business, so training here is on the processor.
 // Helpers of tests may fail the test.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
@@ -78,7 +78,7 @@ fn sagemaker_starts_train_and_finds_a_model() {
 }
 
 #[test]
-fn a_mistake_is_a_sentence_in_the_failure_file() {
+fn a_mistake_ends_with_2_and_leaves_no_model() {
     let folder = opt_ml(&small(json!({"epochs": "none"})));
     let output = in_image(folder.path(), &["train"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
