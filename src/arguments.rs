@@ -121,7 +121,9 @@ fn complain(error: &clap::Error) -> ! {
     if full.contains(&error.kind()) {
         error.exit();
     }
-    eprintln!("{}", one_line(error));
+    let said = one_line(error);
+    eprintln!("{said}");
+    crate::sagemaker::refused(&said);
     std::process::exit(error.exit_code());
 }
 

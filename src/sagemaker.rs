@@ -45,6 +45,14 @@ pub fn conclude(result: &anyhow::Result<()>, run_dir: &Path) -> anyhow::Result<(
     }
 }
 
+/// Says where SageMaker looks that the flags were wrong; elsewhere nothing.
+pub fn refused(reason: &str) {
+    if let Some(layout) = Layout::detect() {
+        // It is said on stderr as well.
+        let _ = layout.fail(reason);
+    }
+}
+
 /// What SageMaker says of the hosts of a training job, in a training container.
 ///
 /// # Errors

@@ -78,11 +78,13 @@ fn sagemaker_starts_train_and_finds_a_model() {
 }
 
 #[test]
-fn a_mistake_ends_with_2_and_leaves_no_model() {
+fn a_mistake_is_a_sentence_in_the_failure_file() {
     let folder = opt_ml(&small(json!({"epochs": "none"})));
     let output = in_image(folder.path(), &["train"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(!folder.path().join("model").join("run.json").exists());
+    let failure = fs::read_to_string(folder.path().join("output/failure")).unwrap();
+    assert!(failure.contains("--epochs") && failure.contains("none"), "{failure}");
 }
 
 #[test]

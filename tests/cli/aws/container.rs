@@ -13,7 +13,8 @@ fn a_container_takes_hyperparameters_leaves_a_model_and_prints_metric_lines() {
     std::fs::create_dir_all(base.join("input/config")).unwrap();
     let hyperparameters = json!({
         "job_name": "sm-1", "dynamo_table": TABLE, "output_s3_path": BUCKET, "epochs": "2", "batch_size": "8",
-        "learning_rate": "1e-3", "no_frozen_val": "true", "merge_preset": "amounts", "env_LAYOUTLM_SEED": "7", "weight_decay": "0.02", "no_such_thing": "1",
+        "learning_rate": "1e-3", "no_frozen_val": "true", "merge_preset": "amounts", "env_LAYOUTLM_SEED": "7",
+        "weight_decay": "0.02", "no_such_thing": "1",
         "sagemaker_program": "train.py", "pretrained": stand.folder.path().join("pretrained"),
     });
     std::fs::write(base.join("input/config/hyperparameters.json"), hyperparameters.to_string()).unwrap();
@@ -46,4 +47,10 @@ fn a_container_takes_hyperparameters_leaves_a_model_and_prints_metric_lines() {
     refused(container(), 2);
     let failure = std::fs::read_to_string(base.join("output/failure")).unwrap();
     assert!(failure.contains("table NoSuchTable"), "{failure}");
+
+    let mistyped = json!({"job_name": "sm-3", "dynamo_table": TABLE, "epochs": "three"});
+    std::fs::write(base.join("input/config/hyperparameters.json"), mistyped.to_string()).unwrap();
+    refused(container(), 2);
+    let failure = std::fs::read_to_string(base.join("output/failure")).unwrap();
+    assert!(failure.contains("'three'") && failure.contains("--epochs"), "{failure}");
 }
