@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use layoutlm_core::bundle::{CONFIG_FILE, PROBE_FILE, Source, TOKENIZER_FILE};
-use layoutlm_core::encoding::sha256_hex;
+use layoutlm_core::config::ModelConfig;
+use layoutlm_core::encoder::Encoder;
+use layoutlm_core::encoding::{Encoding, sha256_hex};
 use layoutlm_core::probe::{self, ProbeWindow};
 use layoutlm_trainer::machine;
 
@@ -18,34 +20,31 @@ use crate::staging::Staging;
 pub(crate) type Hashes = BTreeMap<String, String>;
 
 /// Where the weights came from.
-///
-/// # Errors
-/// When the weight file can't be read.
-pub(crate) fn source_of(
-    checkpoint: &Path,
-    loaded: &Loaded,
-    options: &ExportOptions,
-) -> Result<Source, ExportError> {
+pub(crate) fn source_of(checkpoint: &Path, loaded: &Loaded, options: &ExportOptions) -> Source {
     let run = loaded.run();
-    Ok(Source {
+    Source {
         job_name: run.job_name,
         checkpoint: checkpoint.display().to_string(),
-        checkpoint_sha256: loaded.weights_sha256()?,
+        checkpoint_sha256: loaded.weights_sha256.clone(),
         metrics: run.metrics,
         written_by: format!("layoutlm-exporter {}", env!("CARGO_PKG_VERSION")),
         git_revision: options.git_revision.clone(),
         created_at: machine::now(),
-    })
+    }
 }
 
 /// Writes the configuration and the tokenizer.
 ///
 /// # Errors
 /// When the folder can't be written.
-pub(crate) fn write_texts(staging: &Staging, loaded: &Loaded) -> Result<Hashes, ExportError> {
-    let config = serde_json::to_string_pretty(&loaded.config)
+pub(crate) fn write_texts(
+    staging: &Staging,
+    config: &ModelConfig,
+    encoder: &Encoder,
+) -> Result<Hashes, ExportError> {
+    let config = serde_json::to_string_pretty(config)
         .map_err(|e| ExportError::Options(format!("config.json can't be written as JSON: {e}")))?;
-    let tokenizer = loaded.encoder.tokenizer().to_json().to_string();
+    let tokenizer = encoder.tokenizer().to_json().to_string();
     let texts = [(CONFIG_FILE, config + "\n"), (TOKENIZER_FILE, tokenizer)];
     let mut hashes = Hashes::new();
     for (name, text) in texts {
@@ -67,12 +66,11 @@ pub(crate) fn write_probe(staging: &Staging, windows: &[ProbeWindow]) -> Result<
 
 /// What a graph says of itself to whoever meets it outside its bundle. No date: equal weights give equal bytes.
 pub(crate) fn metadata(
-    loaded: &Loaded,
+    encoding: &Encoding,
     kind: VariantKind,
     signature: Signature,
     source: &Source,
 ) -> Vec<(String, String)> {
-    let encoding = loaded.encoder.encoding();
     let json = |value: serde_json::Result<String>| value.unwrap_or_default();
     let padding = kind == VariantKind::Fp32 || signature == Signature::Padded;
     let mut entries = vec![

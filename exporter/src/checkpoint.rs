@@ -1,7 +1,9 @@
 //! The checkpoint to export: weights, encoding and where they came from.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use layoutlm_core::config::ModelConfig;
 use layoutlm_core::encoder::Encoder;
@@ -22,6 +24,8 @@ pub(crate) struct Loaded {
     pub(crate) folder: PathBuf,
     pub(crate) config: ModelConfig,
     pub(crate) weights: Weights,
+    /// SHA-256 of the weight file, hex.
+    pub(crate) weights_sha256: String,
     pub(crate) encoder: Encoder,
 }
 
@@ -33,8 +37,8 @@ impl Loaded {
     pub(crate) fn open(path: &Path) -> Result<Self, ExportError> {
         let folder = model_folder::resolve(path)?;
         let encoder = model_folder::read_encoder(&folder)?;
-        let Checkpoint { config, weights, .. } = Checkpoint::load(&folder, LoadOptions::default())?;
-        let loaded = Self { folder, config, weights, encoder };
+        let (Checkpoint { config, weights, .. }, weights_sha256) = read(&folder)?;
+        let loaded = Self { folder, config, weights, weights_sha256, encoder };
         loaded.check()?;
         Ok(loaded)
     }
@@ -57,14 +61,6 @@ impl Loaded {
         Ok(())
     }
 
-    /// SHA-256 of the weight file, hex.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub(crate) fn weights_sha256(&self) -> Result<String, FileError> {
-        weights_sha256(&self.folder)
-    }
-
     /// Name and scores of the run this checkpoint came from, where a `run.json` says so.
     pub(crate) fn run(&self) -> RunSummary {
         let folders = [Some(self.folder.as_path()), self.folder.parent()];
@@ -80,6 +76,31 @@ impl Loaded {
         let beside_record = folders.into_iter().flatten().find(|f| f.join(RUN_FILE).is_file())?;
         Some(beside_record.join("validation.jsonl")).filter(|f| f.is_file())
     }
+}
+
+/// The weights of an export under way once more; a run that goes on may have replaced them.
+///
+/// # Errors
+/// [`ExportError::Checkpoint`] when they are no longer those of `sha256`.
+pub(crate) fn read_again(folder: &Path, sha256: &str) -> Result<Weights, ExportError> {
+    let (checkpoint, found) = read(folder)?;
+    if found == sha256 {
+        return Ok(checkpoint.weights);
+    }
+    let reason = "changed while it was being exported; export it again, or one of its checkpoints";
+    Err(ExportError::Checkpoint { path: folder.to_path_buf(), reason: reason.into() })
+}
+
+/// A folder's checkpoint and the hash of its weight file. Reading and hashing take about as long; side by side one of
+/// them costs nothing.
+fn read(folder: &Path) -> Result<(Checkpoint, String), ExportError> {
+    let (checkpoint, hash) = thread::scope(|scope| {
+        let hash = scope.spawn(|| weights_sha256(folder));
+        // Here, as memory that another thread allocated is not given back at once.
+        let checkpoint = Checkpoint::load(folder, LoadOptions::default());
+        (checkpoint, hash.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    Ok((checkpoint?, hash?))
 }
 
 /// SHA-256 of a checkpoint folder's weight file, hex.

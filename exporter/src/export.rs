@@ -5,18 +5,21 @@
 //! with it before the first graph is opened, and are read again for int8.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use layoutlm_core::bundle::{
     BundleError, FORMAT_VERSION, MANIFEST_FILE, MODEL_FILE, Manifest, Source, Variant,
 };
 use layoutlm_core::classifier::TokenClassifier;
+use layoutlm_core::config::ModelConfig;
 use layoutlm_core::encoder::Encoder;
+use layoutlm_trainer::weights::Weights;
+use rayon::prelude::*;
 
 use crate::bundle_files::{Hashes, metadata, source_of, write_probe, write_texts};
-use crate::checkpoint::Loaded;
+use crate::checkpoint::{Loaded, read_again};
 use crate::error::ExportError;
-use crate::graph::{Form, Signature, VariantKind, build};
+use crate::graph::{Form, Model, Signature, VariantKind, build};
 use crate::int8::{Judge, Lab, Settled, search};
 use crate::options::{ExportOptions, OpenGraph};
 use crate::progress::Watch;
@@ -45,41 +48,33 @@ pub fn export(
     Staging::check(output)?;
     let loaded = Loaded::open(checkpoint)?;
     let prepared = Prepared::new(&loaded.encoder, &evidence_of(&loaded, options)?)?;
-    let job = Job {
-        staging: Staging::new(output)?,
-        source: source_of(checkpoint, &loaded, options)?,
-        checkpoint,
-        options,
-        default,
-        prepared,
-        open,
-        watch,
-    };
-    let mut files = write_texts(&job.staging, &loaded)?;
-    for kind in options.variants.iter().copied().filter(|kind| *kind != VariantKind::Int8) {
-        let form = Form::of(kind, loaded.config.num_hidden_layers, options.signature);
-        files.extend(job.write(&loaded, kind, &form)?);
-    }
-    let Loaded { config, weights, encoder, .. } = loaded;
+    let source = source_of(checkpoint, &loaded, options);
+    let Loaded { folder, config, weights, encoder, .. } = loaded;
+    let staging = Staging::new(output)?;
+    let job = Job { staging, source, folder, config, encoder, options, default, prepared, open, watch };
+
+    let mut files = write_texts(&job.staging, &job.config, &job.encoder)?;
+    files.extend(job.write_floats(&weights)?);
     let ranges_wanted = options.smoothing && options.variants.contains(&VariantKind::Int8);
     let reference =
-        run_reference(config.clone(), weights, &encoder, &job.prepared, ranges_wanted, &job.watch)?;
+        run_reference(job.config.clone(), weights, &job.encoder, &job.prepared, ranges_wanted, &job.watch)?;
     files.extend(write_probe(&job.staging, &reference.probe)?);
 
     let mut variants = BTreeMap::new();
     for &kind in &options.variants {
         let variant = match kind {
             VariantKind::Int8 => job.int8(&reference, &mut files)?,
-            _ => job.float(kind, &encoder, &reference)?,
+            _ => job.float(kind, &reference)?,
         };
         variants.insert(kind.to_string(), variant);
     }
+    let encoding = job.encoder.encoding();
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
-        encoding: encoder.encoding().clone(),
-        fingerprint: encoder.encoding().fingerprint(),
-        labels: encoder.encoding().labels.tags().to_vec(),
-        model_config: config,
+        encoding: encoding.clone(),
+        fingerprint: encoding.fingerprint(),
+        labels: encoding.labels.tags().to_vec(),
+        model_config: job.config,
         files,
         source: job.source,
         default_variant: default.to_string(),
@@ -95,7 +90,10 @@ pub fn export(
 struct Job<'a> {
     staging: Staging,
     source: Source,
-    checkpoint: &'a Path,
+    /// Where the weights are.
+    folder: PathBuf,
+    config: ModelConfig,
+    encoder: Encoder,
     options: &'a ExportOptions,
     default: VariantKind,
     prepared: Prepared,
@@ -109,21 +107,34 @@ impl Job<'_> {
         if kind == self.default { MODEL_FILE.to_string() } else { format!("model.{kind}.onnx") }
     }
 
-    fn write(&self, loaded: &Loaded, kind: VariantKind, form: &Form) -> Result<Hashes, ExportError> {
+    /// Writes the float variants side by side.
+    fn write_floats(&self, weights: &Weights) -> Result<Hashes, ExportError> {
+        let floats = self.options.variants.iter().copied().filter(|kind| *kind != VariantKind::Int8);
+        let form = |kind| Form::of(kind, self.config.num_hidden_layers, self.options.signature);
+        let graphs = floats.map(|kind| {
+            self.watch.writing(kind.name())?;
+            self.graph(weights, kind, &form(kind))
+        });
+        let graphs = graphs.collect::<Result<Vec<_>, _>>()?;
+        let written = graphs.par_iter().map(|graph| graph.write(weights)).collect::<Result<Vec<_>, _>>();
+        Ok(written?.into_iter().flatten().collect())
+    }
+
+    fn graph(&self, weights: &Weights, kind: VariantKind, form: &Form) -> Result<Graph<'_>, ExportError> {
+        let encoding = self.encoder.encoding();
+        let metadata = metadata(encoding, kind, form.signature, &self.source);
+        let model = build(&self.config, encoding.labels.len(), form, weights, &metadata)?;
+        let (folder, external_above) = (self.staging.path(), self.options.external_above);
+        Ok(Graph { folder, name: self.file(kind), model, external_above })
+    }
+
+    /// Reads the weights, writes an int8 graph, and forgets them.
+    fn write_int8(&self, form: &Form) -> Result<Hashes, ExportError> {
+        let kind = VariantKind::Int8;
+        // Frees what the model before this one had.
         self.watch.writing(kind.name())?;
-        let metadata = metadata(loaded, kind, form.signature, &self.source);
-        let labels = loaded.encoder.encoding().labels.len();
-        let model = build(&loaded.config, labels, form, &loaded.weights, &metadata)?;
-        let (folder, name) = (self.staging.path(), self.file(kind));
-        let files = write_model(
-            folder,
-            &name,
-            &model,
-            &loaded.weights,
-            self.options.external_above,
-            Durability::Lasting,
-        )?;
-        Ok(files.into_iter().map(|f| (f.name, f.sha256)).collect())
+        let weights = self.reload()?;
+        self.graph(&weights, kind, form)?.write(&weights)
     }
 
     fn opened(&self, kind: VariantKind) -> Result<Box<dyn TokenClassifier>, ExportError> {
@@ -132,13 +143,8 @@ impl Job<'_> {
     }
 
     /// Proves a float variant that has been written.
-    fn float(
-        &self,
-        kind: VariantKind,
-        encoder: &Encoder,
-        reference: &Reference,
-    ) -> Result<Variant, ExportError> {
-        let limits = self.options.limits(kind);
+    fn float(&self, kind: VariantKind, reference: &Reference) -> Result<Variant, ExportError> {
+        let (encoder, limits) = (&self.encoder, self.options.limits(kind));
         let engine = self.opened(kind)?;
         let answers = Answers::collect(encoder, engine.as_ref(), &self.prepared, &self.watch, kind.name())?;
         let subject = Subject { variant: kind.name(), limits, threads: self.options.threads };
@@ -153,16 +159,11 @@ impl Job<'_> {
     /// Writes int8 with every product in it, and with some left in float where that does not hold.
     fn int8(&self, reference: &Reference, files: &mut Hashes) -> Result<Variant, ExportError> {
         let kind = VariantKind::Int8;
-        self.watch.writing(kind.name())?;
-        let loaded = self.reload()?;
-        let mut form = Form::of(kind, loaded.config.num_hidden_layers, self.options.signature);
+        let mut form = Form::of(kind, self.config.num_hidden_layers, self.options.signature);
         form.tables = self.options.tables;
         form.smoothing = reference.ranges.smoothing();
-        let written = self.write(&loaded, kind, &form)?;
-        // The weights go before the graph is opened.
-        let Loaded { encoder, weights, .. } = loaded;
-        drop(weights);
-        let proven = self.judge(&encoder, reference).prove(self.opened(kind)?.as_ref())?;
+        let written = self.write_int8(&form)?;
+        let proven = self.judge(reference).prove(self.opened(kind)?.as_ref())?;
         let settled = match proven {
             Ok(certificate) => {
                 files.extend(written);
@@ -188,24 +189,23 @@ impl Job<'_> {
         files: &mut Hashes,
     ) -> Result<Settled, ExportError> {
         let kind = VariantKind::Int8;
-        let loaded = self.reload()?;
         let lab = Lab {
-            judge: self.judge(&loaded.encoder, reference),
-            config: &loaded.config,
-            weights: &loaded.weights,
+            judge: self.judge(reference),
+            config: &self.config,
+            reload: &|| self.reload(),
             open: self.open,
             scratch: self.staging.path(),
         };
         let settled = search(&lab, form, broken)?;
-        files.extend(self.write(&loaded, kind, &settled.form)?);
+        files.extend(self.write_int8(&settled.form)?);
         // What was proved had another file.
         replay(kind.name(), &reference.probe, self.opened(kind)?.as_ref(), self.options.limits(kind))?;
         Ok(settled)
     }
 
-    fn judge<'j>(&'j self, encoder: &'j Encoder, reference: &'j Reference) -> Judge<'j> {
+    fn judge<'j>(&'j self, reference: &'j Reference) -> Judge<'j> {
         Judge {
-            encoder,
+            encoder: &self.encoder,
             prepared: &self.prepared,
             reference: &reference.answers,
             probe: &reference.probe,
@@ -215,14 +215,24 @@ impl Job<'_> {
         }
     }
 
-    /// The checkpoint once more; a run that goes on may have replaced it meanwhile.
-    fn reload(&self) -> Result<Loaded, ExportError> {
-        let loaded = Loaded::open(self.checkpoint)?;
-        if loaded.weights_sha256()? == self.source.checkpoint_sha256 {
-            return Ok(loaded);
-        }
-        let reason = "changed while it was being exported; export it again, or one of its checkpoints";
-        Err(ExportError::Checkpoint { path: loaded.folder, reason: reason.into() })
+    fn reload(&self) -> Result<Weights, ExportError> {
+        read_again(&self.folder, &self.source.checkpoint_sha256)
+    }
+}
+
+/// A graph that is ready to be written.
+struct Graph<'a> {
+    folder: &'a Path,
+    name: String,
+    model: Model,
+    external_above: u64,
+}
+
+impl Graph<'_> {
+    fn write(&self, weights: &Weights) -> Result<Hashes, ExportError> {
+        let Self { folder, name, model, external_above } = self;
+        let files = write_model(folder, name, model, weights, *external_above, Durability::Lasting)?;
+        Ok(files.into_iter().map(|f| (f.name, f.sha256)).collect())
     }
 }
 

@@ -137,7 +137,7 @@ fn find_checkpoint(manifest: &Manifest, options: &VerifyOptions) -> Result<Optio
     let expected = &manifest.source.checkpoint_sha256;
     if let Some(path) = &options.checkpoint {
         let loaded = Loaded::open(path)?;
-        if &loaded.weights_sha256()? != expected {
+        if &loaded.weights_sha256 != expected {
             let reason =
                 format!("is not the checkpoint of this bundle: its weights' sha256 is not {expected}");
             return Err(ExportError::Checkpoint { path: path.clone(), reason });

@@ -3,5 +3,5 @@
 mod ranges;
 mod search;
 
-pub(crate) use ranges::Ranges;
+pub(crate) use ranges::{Observer, Ranges};
 pub(crate) use search::{Judge, Lab, Settled, search};

@@ -6,14 +6,15 @@
 //! here, as moving all channels made the second feed-forward product worse.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
+use candle_core::{Storage, Tensor};
+use layoutlm_core::classifier::{ClassifierError, TokenClassifier};
 use layoutlm_core::window::Window;
-use layoutlm_trainer::model::{LayoutLm, ModelError, PackedBatch};
+use layoutlm_trainer::model::{LayoutLm, PackedBatch};
 
 use crate::graph::{Product, Smoothing};
 
-/// Windows looked at; more move no maximum that matters.
-const WINDOWS: usize = 32;
 /// Channels that may count as outliers.
 const OUTLIERS: usize = 4;
 /// An outlier reaches this many times as far as the furthest ordinary channel; less is not worth an operator.
@@ -24,30 +25,14 @@ const WORTH: f32 = 2.0;
 pub(crate) struct Ranges(BTreeMap<(usize, Product), Vec<f32>>);
 
 impl Ranges {
-    /// Runs a model over some of the windows, evenly spread.
-    ///
-    /// # Errors
-    /// [`ModelError`].
-    pub(crate) fn measure(model: &LayoutLm, windows: &[&Window]) -> Result<Self, ModelError> {
-        let mut ranges = Self::default();
-        let step = windows.len().div_ceil(WINDOWS).max(1);
-        for window in windows.iter().step_by(step).filter(|w| !w.is_empty()) {
-            model.product_inputs(&PackedBatch::pack(&[window]), |layer, inputs| {
-                for (product, input) in Product::ALL.into_iter().zip(inputs) {
-                    let (_, width) = input.dims2()?;
-                    ranges.add((layer, product), &input.flatten_all()?.to_vec1::<f32>()?, width);
-                }
-                Ok(())
-            })?;
-        }
-        Ok(ranges)
-    }
-
     /// Takes in some rows of one product's input, `[tokens, width]`.
     fn add(&mut self, product: (usize, Product), rows: &[f32], width: usize) {
         let largest = self.0.entry(product).or_insert_with(|| vec![0.0; width]);
         for row in rows.chunks(width.max(1)) {
-            largest.iter_mut().zip(row).for_each(|(max, value)| *max = max.max(value.abs()));
+            for (largest, value) in largest.iter_mut().zip(row) {
+                // Not `max`, whose care for NaN would be most of the time; a NaN is found by the proof.
+                *largest = if value.abs() > *largest { value.abs() } else { *largest };
+            }
         }
     }
 
@@ -65,10 +50,59 @@ impl Ranges {
     }
 }
 
+/// A model behind the classifier's seam that looks at what its products read while it answers.
+#[derive(Debug)]
+pub(crate) struct Observer<'m> {
+    model: &'m LayoutLm,
+    seen: Mutex<Ranges>,
+}
+
+impl<'m> Observer<'m> {
+    pub(crate) fn new(model: &'m LayoutLm) -> Self {
+        Self { model, seen: Mutex::default() }
+    }
+
+    /// What was seen so far.
+    pub(crate) fn into_ranges(self) -> Ranges {
+        self.seen.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn answer(&self, window: &Window) -> Result<Vec<f32>, ClassifierError> {
+        let look = |layer: usize, inputs: [&Tensor; 4]| {
+            let mut seen = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            for (product, input) in Product::ALL.into_iter().zip(inputs) {
+                let (_, width) = input.dims2()?;
+                // Read in place: copies of all inputs would make the model look slow in the certificate.
+                let (storage, layout) = input.storage_and_layout();
+                let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
+                else {
+                    candle_core::bail!("the reference model's activations are not in memory in one piece");
+                };
+                let rows = storage.as_slice::<f32>()?.get(start..end).unwrap_or_default();
+                seen.add((layer, product), rows, width);
+            }
+            Ok(())
+        };
+        let logits = self.model.forward_showing_products(&PackedBatch::pack(&[window]), look)?;
+        Ok(logits.flatten_all()?.to_vec1()?)
+    }
+}
+
+impl TokenClassifier for Observer<'_> {
+    fn num_labels(&self) -> usize {
+        self.model.num_labels()
+    }
+
+    fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
+        windows.iter().map(|window| self.answer(window)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
     use layoutlm_core::bbox::NormalizedBox;
+    use layoutlm_trainer::model::CandleClassifier;
 
     use super::*;
     use crate::test_model;
@@ -83,9 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn every_product_of_every_layer_is_measured() {
+    fn every_product_of_every_layer_is_measured_and_the_answer_is_the_models() {
         let model = LayoutLm::new(test_model::config(), test_model::weights(), &Device::Cpu).unwrap();
-        let ranges = Ranges::measure(&model, &[&window()]).unwrap();
+        let observer = Observer::new(&model);
+        let answered = observer.logits(&[&window()]).unwrap();
+        assert_eq!(answered, CandleClassifier::new(&model).logits(&[&window()]).unwrap());
+        let ranges = observer.into_ranges();
         assert_eq!(ranges.0.len(), 8);
         assert_eq!(ranges.0[&(1, Product::Output)].len(), 24);
         let input = &ranges.0[&(0, Product::Qkv)];

@@ -43,7 +43,8 @@ pub(crate) struct Judge<'a> {
 pub(crate) struct Lab<'a> {
     pub(crate) judge: Judge<'a>,
     pub(crate) config: &'a ModelConfig,
-    pub(crate) weights: &'a Weights,
+    /// Reads the checkpoint again: its weights are in memory while a graph is written, and gone before it is opened.
+    pub(crate) reload: &'a dyn Fn() -> Result<Weights, ExportError>,
     pub(crate) open: &'a OpenGraph<'a>,
     /// A folder for trial graphs, emptied by its owner.
     pub(crate) scratch: &'a Path,
@@ -116,14 +117,18 @@ impl Judge<'_> {
     pub(crate) fn prove(&self, engine: &dyn TokenClassifier) -> Result<Proven, ExportError> {
         let answers = Answers::collect(self.encoder, engine, self.prepared, self.watch, VARIANT)?;
         let subject = Subject { variant: VARIANT, limits: self.limits, threads: self.threads };
-        let certified = certify(&subject, self.encoder, self.prepared, self.reference, &answers);
-        let proven = certified.and_then(|certificate| {
-            let proven = (self.prepared, &answers);
-            replay_proven(VARIANT, self.probe, engine, self.limits, proven).map(|_| certificate)
-        });
-        match proven {
-            Ok(certificate) => Ok(Ok(certificate)),
-            Err(ExportError::Proof(broken)) => Ok(Err(broken)),
+        let certificate = match certify(&subject, self.encoder, self.prepared, self.reference, &answers) {
+            Err(ExportError::Proof(broken)) => return Ok(Err(broken)),
+            other => other?,
+        };
+        let proven = (self.prepared, &answers);
+        match replay_proven(VARIANT, self.probe, engine, self.limits, proven) {
+            Ok(_) => Ok(Ok(certificate)),
+            Err(ExportError::Proof(mut broken)) => {
+                // The probe alone was not timed.
+                broken.certificate.latency_ms = certificate.latency_ms;
+                Ok(Err(broken))
+            }
             Err(error) => Err(error),
         }
     }
@@ -132,11 +137,13 @@ impl Judge<'_> {
 impl Lab<'_> {
     /// Writes and opens a graph of this form.
     fn trial(&self, form: &Form) -> Result<Box<dyn TokenClassifier>, ExportError> {
+        self.judge.watch.writing(VARIANT)?;
         let folder = tempfile::tempdir_in(self.scratch).map_err(FileError::at(self.scratch))?;
         let labels = self.judge.encoder.encoding().labels.len();
-        let model = build(self.config, labels, form, self.weights, &[])?;
-        let durability = Durability::Passing;
-        write_model(folder.path(), "trial.onnx", &model, self.weights, EXTERNAL, durability)?;
+        let weights = (self.reload)()?;
+        let model = build(self.config, labels, form, &weights, &[])?;
+        write_model(folder.path(), "trial.onnx", &model, &weights, EXTERNAL, Durability::Passing)?;
+        drop(weights);
         (self.open)(&folder.path().join("trial.onnx"), VariantKind::Int8)
             .map_err(|source| ExportError::Open { variant: VARIANT.into(), source })
     }

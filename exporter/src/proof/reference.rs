@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 
 use candle_core::Device;
+use layoutlm_core::classifier::TokenClassifier;
 use layoutlm_core::config::ModelConfig;
 use layoutlm_core::encoder::Encoder;
 use layoutlm_core::probe::ProbeWindow;
@@ -15,7 +16,7 @@ use layoutlm_trainer::weights::Weights;
 use super::{Answers, Evidence, Prepared, make_probe, probe_receipts};
 use crate::checkpoint::Loaded;
 use crate::error::ExportError;
-use crate::int8::Ranges;
+use crate::int8::{Observer, Ranges};
 use crate::options::ExportOptions;
 use crate::progress::Watch;
 
@@ -42,18 +43,14 @@ pub(crate) fn run_reference(
     watch: &Watch<'_>,
 ) -> Result<Reference, ExportError> {
     let model = LayoutLm::new(config, weights, &Device::Cpu).map_err(ExportError::Reference)?;
-    let classifier = CandleClassifier::new(&model);
-    let answers = Answers::collect(encoder, &classifier, prepared, watch, "reference")?;
+    let (classifier, observer) = (CandleClassifier::new(&model), Observer::new(&model));
+    let answering: &dyn TokenClassifier = if ranges { &observer } else { &classifier };
+    let answers = Answers::collect(encoder, answering, prepared, watch, "reference")?;
     let probe = match prepared.as_probe(&answers) {
         Some(probe) => probe,
         None => make_probe(encoder, &classifier)?,
     };
-    let ranges = if ranges {
-        Ranges::measure(&model, &prepared.all_windows()).map_err(ExportError::Reference)?
-    } else {
-        Ranges::default()
-    };
-    Ok(Reference { answers, probe, ranges })
+    Ok(Reference { answers, probe, ranges: observer.into_ranges() })
 }
 
 /// The receipts to prove on: those given, else the run's own validation receipts, else the probe's.

@@ -102,20 +102,20 @@ impl LayoutLm {
         Ok(states)
     }
 
-    /// Shows what the four products of each layer read, `[tokens, …]` each, without dropout: the layer's input (query,
-    /// key and value), the mixed heads (attention output), the first normalisation's output (first feed-forward product)
-    /// and the activation's (second). One layer's are in memory at a time.
+    /// As [`Self::forward`], showing what the four products of each layer read, `[tokens, …]` each: the layer's input
+    /// (query, key and value), the mixed heads (attention output), the first normalisation's output (first feed-forward
+    /// product) and the activation's (second). One layer's are in memory at a time.
     ///
     /// # Errors
     /// As [`Self::forward`], and whatever `see` returns.
-    pub fn product_inputs(
+    pub fn forward_showing_products(
         &self,
         batch: &PackedBatch,
         mut see: impl FnMut(usize, [&Tensor; 4]) -> Result<()> + Send,
-    ) -> std::result::Result<(), ModelError> {
+    ) -> std::result::Result<Tensor, ModelError> {
         batch.check_for(&self.config, self.labels)?;
         let masks = self.masks(None);
-        Ok(rayon::scope(|_| -> Result<()> {
+        Ok(rayon::scope(|_| -> Result<_> {
             let (mut state, _) = self.embeddings.forward(self, &masks, batch)?;
             for index in 0..self.encoder.layers.len() {
                 let (out, saved) =
@@ -125,7 +125,7 @@ impl LayoutLm {
                 see(index, [&state, context, middle, activated])?;
                 state = out;
             }
-            Ok(())
+            self.classify(&state)
         })?)
     }
 

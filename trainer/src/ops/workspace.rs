@@ -31,7 +31,10 @@ impl Workspace {
         let elements = rows * columns;
         let buffer = match self.best_fit(elements) {
             Some(buffer) => buffer,
-            None => Tensor::zeros(size_class(elements), DType::F32, &self.device)?,
+            None => {
+                self.drop_one_below(elements);
+                Tensor::zeros(size_class(elements), DType::F32, &self.device)?
+            }
         };
         let view = buffer.narrow(0, 0, elements)?.reshape((rows, columns))?;
         Ok(Scratch { view, buffer, home: self })
@@ -44,6 +47,15 @@ impl Workspace {
         let candidates = free.iter().enumerate().filter(|(_, b)| fits.contains(&b.elem_count()));
         let best = candidates.min_by_key(|(_, b)| b.elem_count()).map(|(i, _)| i)?;
         Some(free.swap_remove(best))
+    }
+
+    /// Gives up the largest free buffer that is too small, so that batches that grow do not leave all sizes behind.
+    fn drop_one_below(&self, elements: usize) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidates = free.iter().enumerate().filter(|(_, b)| b.elem_count() < elements);
+        if let Some(largest) = candidates.max_by_key(|(_, b)| b.elem_count()).map(|(i, _)| i) {
+            free.swap_remove(largest);
+        }
     }
 }
 
@@ -81,5 +93,15 @@ mod tests {
         assert_eq!(second.dims(), [96, 64]);
         let third = workspace.take(96, 64).unwrap();
         assert_ne!(third.buffer.id(), id);
+    }
+
+    #[test]
+    fn a_buffer_that_became_too_small_makes_room_for_a_larger_one() {
+        let workspace = Workspace::new(Device::Cpu);
+        for rows in [64, 300, 1000, 5000, 40] {
+            drop(workspace.take(rows, 256).unwrap());
+        }
+        let kept: Vec<usize> = workspace.free.lock().unwrap().iter().map(Tensor::elem_count).collect();
+        assert!(kept.len() == 2 && kept.iter().any(|&size| size >= 5000 * 256), "{kept:?}");
     }
 }
