@@ -19,7 +19,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
-/// Which faults, each as a share of requests, 0..1.
+/// Which faults, each as a share of requests, 0..1. None of them stays away for longer than its share says: of ten
+/// requests at 0.1, whichever they are, one at least is hit.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     /// Refused with a request for fewer requests.
@@ -57,6 +58,8 @@ struct State {
     upstream: String,
     faults: Mutex<Faults>,
     sequence: Mutex<u64>,
+    /// Requests that each fault has spared since it last came.
+    spared: Mutex<BTreeMap<&'static str, usize>>,
     counts: Mutex<BTreeMap<String, usize>>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
@@ -96,6 +99,7 @@ impl Proxy {
             upstream: upstream.into(),
             faults: Mutex::default(),
             sequence: Mutex::new(1),
+            spared: Mutex::default(),
             counts: Mutex::default(),
             client: Client::builder(TokioExecutor::new()).build_http(),
         });
@@ -139,6 +143,21 @@ impl State {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Whether a fault with this share comes now.
+    fn hits(&self, fault: &'static str, share: f64) -> bool {
+        if share <= 0.0 {
+            return false;
+        }
+        let mut all = self.spared.lock().unwrap();
+        let spared = all.entry(fault).or_default();
+        *spared += 1;
+        let now = self.draw() < share || *spared as f64 * share >= 1.0;
+        if now {
+            *spared = 0;
+        }
+        now
     }
 
     fn note(&self, name: &str) {
@@ -204,36 +223,36 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Answer {
         state.note("always");
         return with(status, text);
     }
-    let hit = |rate: f64| meant && rate > 0.0 && state.draw() < rate;
+    let hit = |fault: &'static str, share: f64| meant && state.hits(fault, share);
     let dynamodb = !target.is_empty();
-    if hit(faults.throttle) {
+    if hit("throttle", faults.throttle) {
         state.note("throttle");
         return throttled(dynamodb);
     }
-    if hit(faults.server_error) {
+    if hit("server_error", faults.server_error) {
         state.note("server_error");
         return with(500, r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#);
     }
-    if hit(faults.drop_before) {
+    if hit("drop_before", faults.drop_before) {
         state.note("drop_before");
         return broken();
     }
-    if let Some(page) = empty_page(&target, &body).filter(|_| hit(faults.empty_page)) {
+    if let Some(page) = empty_page(&target, &body).filter(|_| hit("empty_page", faults.empty_page)) {
         state.note("empty_page");
         return with(200, page);
     }
-    let halved = halved(&target, &body).filter(|_| hit(faults.unprocessed));
+    let halved = halved(&target, &body).filter(|_| hit("unprocessed", faults.unprocessed));
     let sent = halved.as_ref().map_or_else(|| body.clone(), |(part, _)| part.clone());
     let answer = state.forward(parts.method, &path, &parts.headers, sent).await;
     if let Some((_, rest)) = halved {
         state.note("unprocessed");
         return with(200, rest);
     }
-    if hit(faults.drop_after) {
+    if hit("drop_after", faults.drop_after) {
         state.note("drop_after");
         return broken();
     }
-    let cut = answer.body().len() > 1 && hit(faults.cut);
+    let cut = answer.body().len() > 1 && hit("cut", faults.cut);
     state.note(if cut { "cut" } else { "ok" });
     let (mut head, body) = answer.into_parts();
     if body.is_empty() {
