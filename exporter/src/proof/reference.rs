@@ -22,7 +22,7 @@ use crate::progress::Watch;
 
 /// The candle model's answers.
 pub(crate) struct Reference {
-    /// To the evidence.
+    /// To the evidence. Their time has the look at the activations in it, where ranges were asked for: some 6 %.
     pub(crate) answers: Answers,
     /// To the probe.
     pub(crate) probe: Vec<ProbeWindow>,
