@@ -200,6 +200,43 @@ fn a_variant_that_answers_otherwise_is_not_shipped_and_the_old_bundle_stays() {
     assert_eq!(names(folder.path()), ["bundle", "run", "start"].map(String::from).into());
 }
 
+/// Right on short windows; on longer ones everything gets the first label.
+struct RightOnShort(Box<dyn TokenClassifier>, usize);
+
+impl TokenClassifier for RightOnShort {
+    fn num_labels(&self) -> usize {
+        self.0.num_labels()
+    }
+    fn logits(&self, windows: &[&Window]) -> Result<Vec<Vec<f32>>, ClassifierError> {
+        let mut logits = self.0.logits(windows)?;
+        for (logits, _) in logits.iter_mut().zip(windows).filter(|(_, window)| window.len() > self.1) {
+            logits.iter_mut().step_by(self.num_labels()).for_each(|v| *v += 100.0);
+        }
+        Ok(logits)
+    }
+}
+
+#[test]
+fn int8_that_only_fails_on_the_probe_says_so_and_how_long_it_took() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoint, output) = (checkpoint(folder.path()), folder.path().join("bundle"));
+    let mut receipts = synthesize(5, 1, 1);
+    receipts[0].words.truncate(2);
+    let evidence = Some(Evidence { name: "two words".into(), receipts });
+    let variants = vec![VariantKind::Int8];
+    let options = ExportOptions { evidence, variants, fall_back: false, ..ExportOptions::default() };
+    let stop = AtomicBool::new(false);
+    let open = |_: &Path, _| -> Result<Box<dyn TokenClassifier>, ClassifierError> {
+        Ok(Box::new(RightOnShort(Stand::open(&checkpoint, 0.0), 40)))
+    };
+    let error = export(&checkpoint, &output, &options, &open, quiet(&stop)).unwrap_err();
+    let ExportError::Proof(proof) = &error else { panic!("{error}") };
+    assert_eq!((proof.variant.as_str(), proof.certificate.data.as_str()), ("int8", "probe"));
+    let took = proof.certificate.latency_ms.as_ref().expect("the milliseconds of the proof before it");
+    assert!(took.variant > 0.0);
+    assert!(!output.exists());
+}
+
 #[test]
 fn numbers_that_are_not_finite_never_pass_even_without_a_limit_on_logits() {
     let folder = tempfile::tempdir().unwrap();
