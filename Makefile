@@ -87,8 +87,8 @@ bench-serve: build ## Receipts per second beside FastAPI with onnxruntime and wi
 soak: build ## Ten minutes at twice the server's capacity
 	benches/soak.sh
 
-soak-short: build ## The same for twenty seconds
-	SECONDS_OF_LOAD=20 benches/soak.sh
+soak-short: build ## The same for forty seconds
+	SECONDS_OF_LOAD=40 benches/soak.sh
 
 parity: build ## The same labels from trainer, predict and server on all of SROIE's test receipts
 	LAYOUTLM_FULL=1 $(CARGO) test --release --locked -p layoutlm-tests --test parity

@@ -15,6 +15,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::linger::Lingering;
+
 /// Limits of connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
@@ -50,7 +52,7 @@ pub(crate) async fn accept(
                 }
             },
         };
-        let io = TokioIo::new(at_once(stream));
+        let io = TokioIo::new(Lingering::new(at_once(stream)));
         let service = TowerToHyperService::new(router.clone());
         let connection = connections.watch(builder.serve_connection(io, service));
         tokio::spawn(async move {

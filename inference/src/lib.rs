@@ -13,6 +13,7 @@ pub mod engine;
 pub mod healthcheck;
 pub mod hosting;
 pub mod http;
+mod linger;
 mod memory;
 pub mod metrics;
 pub mod offline;

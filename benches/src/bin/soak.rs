@@ -51,6 +51,10 @@ struct Arguments {
 const LORIS: usize = 5;
 /// Uploads that break off.
 const ABORTED: usize = 100;
+/// Between looks at the server's memory.
+const BETWEEN_SAMPLES: Duration = Duration::from_millis(500);
+/// Looks before the server counts as warm.
+const WARMING: usize = 30;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -73,11 +77,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let capacity = closed(target, 16, stretch);
     eprintln!("capacity {:.1} receipts/s, p99 {:.0} ms", capacity.per_second, capacity.p99_ms);
     if capacity.count(200) == 0 {
-        bail!("the server answered {:?} at rest", capacity.statuses);
+        bail!("the server answered {:?} {:?} at rest", capacity.statuses, capacity.failures);
     }
     let (answers, memory, misbehaved) = overload(arguments, &server, target, 2.0 * capacity.per_second);
     let summary = Summary::of(&answers, arguments.seconds);
-    let after = closed(target, 4, 3.0);
+    let after = closed(target, 16, stretch);
     let code = server.stop(Duration::from_secs(30))?;
     Ok(judge(arguments, &capacity, &summary, &memory, &misbehaved, &after, code))
 }
@@ -139,7 +143,7 @@ fn overload(
             let mut samples = Vec::new();
             while !over.load(Ordering::Relaxed) {
                 samples.push(server.memory_mib().0);
-                std::thread::sleep(Duration::from_millis(500));
+                std::thread::sleep(BETWEEN_SAMPLES);
             }
             samples
         });
@@ -147,8 +151,9 @@ fn overload(
         over.store(true, Ordering::Relaxed);
         (answers, sampling.join().unwrap_or_default())
     });
-    // The first quarter warms caches and arenas up.
-    let warm = samples.get(samples.len() / 4).copied().unwrap_or(f64::NAN);
+    // The first quarter, and no less than a quarter of a minute, warms caches and arenas up.
+    let warm =
+        samples.get((samples.len() / 4).max(WARMING.min(samples.len() / 2))).copied().unwrap_or(f64::NAN);
     let memory = Memory { warm, end: samples.last().copied().unwrap_or(f64::NAN) };
     (answers, memory, misbehaved)
 }
@@ -201,17 +206,20 @@ fn judge(
 ) -> bool {
     let growth = memory.end / memory.warm - 1.0;
     let accepted = summary.count(200) as f64 / arguments.seconds;
+    // What else the machine does comes and goes: the lesser of before and after is what the server can count on.
+    let within_reach = capacity.per_second.min(after.per_second);
     let (cut, aborted) =
         (misbehaved.loris_cut_off.load(Ordering::Relaxed), misbehaved.aborted.load(Ordering::Relaxed));
     let promises = [
+        ("every request is answered", [capacity, summary, after].iter().all(|s| s.failures.is_empty())),
         ("only 200, 429 and 503", summary.statuses.keys().all(|s| [200, 429, 503].contains(s))),
         ("some were refused: it was more than the server can do", summary.count(429) > 0),
         ("p99 of accepted requests within the deadline", summary.p99_ms <= arguments.deadline * 1e3),
-        ("three quarters of the capacity under overload", accepted >= 0.75 * capacity.per_second),
+        ("three quarters of the capacity under overload", accepted >= 0.75 * within_reach),
         ("memory within 5 % once warm", growth.abs() <= 0.05),
         ("slow headers are cut off", cut >= LORIS),
         ("uploads that broke off", aborted == ABORTED),
-        ("all is well afterwards", after.statuses.keys().eq([&200])),
+        ("all is well afterwards", after.all_accepted()),
         ("stopped with 0", code == 0),
     ];
     println!(

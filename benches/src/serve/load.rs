@@ -84,5 +84,5 @@ fn ask(agent: &Agent, target: Target<'_>, number: usize, begun: Instant) -> Answ
         answer.body_mut().read_to_vec()?;
         Ok(answer.status().as_u16())
     });
-    Answer { status: status.unwrap_or(0), took: asked.elapsed(), at: begun.elapsed() }
+    Answer { status: status.map_err(|e| e.to_string()), took: asked.elapsed(), at: begun.elapsed() }
 }

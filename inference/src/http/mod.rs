@@ -13,6 +13,7 @@ mod error;
 mod error_code;
 mod health;
 mod items;
+mod leftover;
 mod metrics;
 mod model;
 mod object;

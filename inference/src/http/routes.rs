@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::app::App;
 use super::auth::guard;
 use super::error::ApiError;
+use super::leftover::read_off;
 use super::observe::observe;
 use super::openapi::description;
 use super::{classify, health, metrics, model, oip, openapi, page, sagemaker};
@@ -54,7 +55,8 @@ pub fn router(app: Arc<App>, more: OpenApiRouter<Arc<App>>) -> Router {
         // The handler that reads a body limits it itself.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(app.clone(), observe));
+        .layer(middleware::from_fn_with_state(app.clone(), observe))
+        .layer(middleware::from_fn_with_state(app.clone(), read_off));
     let routes = match cors(&app.cors_origins) {
         Some(cors) => routes.layer(cors),
         None => routes,
