@@ -73,13 +73,12 @@ impl Encoder {
         let inner = model.config().intermediate_size;
         let value = |index: usize| model.parameter(index).value();
         // The bias is added where the product is next read, but for the attention's.
-        let product =
-            |y: &Tensor, x: &Tensor, weight: usize| ops::linear(y, x, value(weight), None, workspace);
+        let product = |y: &Tensor, x: &Tensor, weight: usize| ops::linear(y, x, value(weight), None);
         let norm = |indices: [usize; 2]| model.norm(indices.map(|i| model.parameter(i)));
 
         let qkv = workspace.take(tokens, 3 * hidden)?;
         let [weight, bias] = layer.qkv.map(value);
-        ops::linear(&qkv, input, weight, Some(bias), workspace)?;
+        ops::linear(&qkv, input, weight, Some(bias))?;
         let context = workspace.take(tokens, hidden)?;
         let site = masks.at(Site::Probabilities(index));
         let heads = model.config().num_attention_heads;

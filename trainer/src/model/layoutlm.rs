@@ -268,7 +268,7 @@ impl LayoutLm {
     fn classify(&self, hidden: &Tensor) -> Result<Tensor> {
         let logits = Tensor::zeros((hidden.dim(0)?, self.labels), DType::F32, hidden.device())?;
         let (weight, bias) = self.head();
-        ops::linear(&logits, hidden, weight.value(), Some(bias.value()), &self.workspace)?;
+        ops::linear(&logits, hidden, weight.value(), Some(bias.value()))?;
         Ok(logits)
     }
 }

@@ -5,20 +5,10 @@ use rayon::prelude::*;
 
 use super::gemm::{Threads, gemm, matrix, matrix_mut};
 use super::simd::vectorized;
-use super::transpose::transpose;
-use super::{Workspace, storage};
-
-/// Tokens from which on a weight is worth turning over.
-const TOKENS_TO_TURN: usize = 64;
+use super::storage;
 
 /// `y [tokens, out] = x [tokens, in] · weight [out, in]ᵀ (+ bias [out])`.
-pub(crate) fn linear(
-    y: &Tensor,
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    workspace: &Workspace,
-) -> Result<()> {
+pub(crate) fn linear(y: &Tensor, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
     let ((tokens, inputs), (outputs, _)) = (x.dims2()?, weight.dims2()?);
     if let Some(bias) = bias {
         storage::write(y, |y| {
@@ -30,23 +20,10 @@ pub(crate) fn linear(
             })
         })?;
     }
-    // The product itself turns a narrow, deep weight over on one thread, and reads it in steps that hit few of the
-    // cache's sets. A width that fills whole vectors is then used as it lies.
-    let turned = if inputs >= outputs && outputs % 16 == 0 && tokens >= TOKENS_TO_TURN {
-        let turned = workspace.take(inputs, outputs)?;
-        transpose(&turned, weight)?;
-        Some(turned)
-    } else {
-        None
-    };
     storage::write(y, |y| {
-        storage::read([x, turned.as_deref().unwrap_or(weight)], |[x, weight]| {
-            let x = matrix(x, tokens, inputs)?;
-            let weight = match turned {
-                Some(_) => matrix(weight, inputs, outputs)?,
-                None => matrix(weight, outputs, inputs)?.reversed_axes(),
-            };
-            gemm(matrix_mut(y, tokens, outputs)?, x, weight, 1.0, bias.is_some(), Threads::Pool);
+        storage::read([x, weight], |[x, weight]| {
+            let (x, weight) = (matrix(x, tokens, inputs)?, matrix(weight, outputs, inputs)?);
+            gemm(matrix_mut(y, tokens, outputs)?, x, weight.t(), 1.0, bias.is_some(), Threads::Columns);
             Ok(())
         })
     })
@@ -63,7 +40,7 @@ pub(crate) fn linear_input_gradient(
     storage::write(dx, |dx| {
         storage::read([dy, weight], |[dy, weight]| {
             let (dy, weight) = (matrix(dy, tokens, outputs)?, matrix(weight, outputs, inputs)?);
-            gemm(matrix_mut(dx, tokens, inputs)?, dy, weight, 1.0, accumulate, Threads::Pool);
+            gemm(matrix_mut(dx, tokens, inputs)?, dy, weight, 1.0, accumulate, Threads::Columns);
             Ok(())
         })
     })
@@ -75,7 +52,7 @@ pub(crate) fn linear_weight_gradient(dw: &Tensor, dy: &Tensor, x: &Tensor, accum
     storage::write(dw, |dw| {
         storage::read([dy, x], |[dy, x]| {
             let (dy, x) = (matrix(dy, tokens, outputs)?, matrix(x, tokens, inputs)?);
-            gemm(matrix_mut(dw, outputs, inputs)?, dy.t(), x, 1.0, accumulate, Threads::Pool);
+            gemm(matrix_mut(dw, outputs, inputs)?, dy.t(), x, 1.0, accumulate, Threads::Rows);
             Ok(())
         })
     })

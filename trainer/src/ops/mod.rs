@@ -17,7 +17,6 @@ mod linear;
 mod rows;
 mod simd;
 mod storage;
-mod transpose;
 mod workspace;
 
 pub(crate) use adamw::{

@@ -12,7 +12,7 @@ use crate::shared::{labels, small_config, small_model, windows};
 /// Wide enough that products are split over threads, with rows that do not divide evenly.
 fn wide_model() -> LayoutLm {
     let mut config = small_config(0.1);
-    (config.hidden_size, config.intermediate_size, config.vocab_size) = (96, 200, 300);
+    (config.hidden_size, config.intermediate_size, config.vocab_size) = (400, 840, 300);
     (config.num_attention_heads, config.max_position_embeddings) = (4, 200);
     let weights = Weights::random(&config, 3, 5);
     LayoutLm::new(config, weights, &Device::Cpu).unwrap()
