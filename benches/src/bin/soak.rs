@@ -206,8 +206,8 @@ fn judge(
 ) -> bool {
     let growth = memory.end / memory.warm - 1.0;
     let accepted = summary.count(200) as f64 / arguments.seconds;
-    // What else the machine does comes and goes: the lesser of before and after is what the server can count on.
-    let within_reach = capacity.per_second.min(after.per_second);
+    // What else the machine does comes and goes, so the capacity during the overload is taken as the mean of before and after.
+    let within_reach = f64::midpoint(capacity.per_second, after.per_second);
     let (cut, aborted) =
         (misbehaved.loris_cut_off.load(Ordering::Relaxed), misbehaved.aborted.load(Ordering::Relaxed));
     let promises = [
