@@ -24,6 +24,25 @@ echo "== a trained checkpoint in transformers"
 "$cli" export --checkpoint "$work/runs/peer" --output "$work/bundle" --variants fp32 >/dev/null
 "$python" tests/peers/check.py "$work/runs/peer/best" "$work/bundle" "$work/windows.jsonl"
 
+echo "== training with dropout, beside transformers with the same masks"
+mkdir "$work/small"
+head -n 20 "$shared/data/wildreceipt/validation.jsonl" >"$work/small/train.jsonl"
+head -n 3 "$shared/data/wildreceipt/test.jsonl" >"$work/small/validation.jsonl"
+labels=(--merge-amounts)
+for label in MERCHANT_NAME PHONE_NUMBER ADDRESS_LINE DATE TIME PRODUCT_NAME AMOUNT; do
+  labels+=(--allowed-label "$label")
+done
+"$cli" data snapshot --data "$work/small" --output "$work/snapshots" --pretrained "$shared/goldens/tiny" "${labels[@]}" \
+  --no-frozen-val >/dev/null
+snapshot=$(echo "$work"/snapshots/*)
+beside() { # NAME START OPTION…
+  "$cli" train --job-name "$1" --output-dir "$work/runs" --dataset-snapshot-load "$snapshot" --no-frozen-val \
+    --pretrained "$2" "${labels[@]}" --epochs 3 --batch-size 4 --lr 1e-3 --label-smoothing 0.1 "${@:3}" >/dev/null
+}
+beside head "$shared/goldens/tiny"
+beside dropout "$work/runs/head/best" --warmup-ratio 0.1 --seed 5
+"$python" tests/peers/train_dropout.py "$work/runs/head/best" "$snapshot" "$work/runs/dropout"
+
 for form in "" "--padding" "--external-data"; do
   echo "== every variant in onnx.checker and onnxruntime ${form:-(as usual)}"
   "$cli" export --checkpoint "$shared/goldens/tiny" --output "$work/tiny" --variants fp32,fused,int8 \

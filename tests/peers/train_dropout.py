@@ -1,0 +1,223 @@
+"""Same start, same windows, same dropout: transformers trained beside the run, and the weights compared at its end.
+
+usage: train_dropout.py START SNAPSHOT RUN
+
+The run must have been trained on the snapshot. The order of windows and the dropout masks are worked out here anew from
+the run's seed, and put into LayoutLMForTokenClassification; everything else is PyTorch's and transformers' own: model,
+backward, AdamW, clipping, schedule.
+"""
+
+import json
+import math
+import os
+import sys
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch.nn.functional import cross_entropy, softmax
+from transformers import LayoutLMForTokenClassification, get_linear_schedule_with_warmup
+from transformers.models.layoutlm import modeling_layoutlm
+
+GOLDEN, MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
+IGNORED = -100
+
+
+def mix(z):
+    """The finaliser of SplitMix64, of one number or an array."""
+    z = np.atleast_1d(np.asarray(z, np.uint64))  # numbers warn where arrays wrap around
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def child(state, index):
+    """The stream of its own that `index` has below `state`."""
+    return mix(state + mix(np.uint64((index + 0xD1B54A32D192ED03) & MASK)))
+
+
+class Shuffle:
+    """SplitMix64 drawing Fisher-Yates from the end."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def below(self, bound):
+        while True:
+            self.state = (self.state + GOLDEN) & MASK
+            value = mix(self.state).item()
+            if value < MASK - MASK % bound:
+                return value % bound
+
+    def __call__(self, items):
+        for i in range(len(items) - 1, 0, -1):
+            j = self.below(i + 1)
+            items[i], items[j] = items[j], items[i]
+
+
+def batches_of(lengths, size, seed, epoch):
+    """Batches of like lengths, as the trainer cuts them."""
+    shuffle = Shuffle(seed ^ (epoch * GOLDEN & MASK))
+    order = list(range(len(lengths)))
+    shuffle(order)
+    group = 50 * size
+    runs = [sorted(order[i : i + group], key=lengths.__getitem__) for i in range(0, len(order), group)]
+    order = sum(runs, [])
+    batches = [order[i : i + size] for i in range(0, len(order), size)]
+    shuffle(batches)
+    return batches
+
+
+class Masks:
+    """The trainer's dropout masks of one step: a hash of seed, step, site, row among real tokens, and column."""
+
+    def __init__(self, seed, rate):
+        self.root, self.rate = mix(seed ^ GOLDEN), rate
+
+    def start(self, step, lengths, labelled):
+        self.step, self.lengths, self.labelled = child(self.root, step << 20), lengths, labelled
+
+    def rows(self, site, first, count, columns):
+        """Factors, [count, columns]."""
+        row = np.arange(first, first + count, dtype=np.uint64) * np.uint64(GOLDEN)
+        bits = mix(child(self.step, site) ^ row)[:, None]
+        h = np.arange(columns, dtype=np.uint32) * np.uint32(0x9E3779B9) + bits.astype(np.uint32)
+        h = (h ^ (h >> np.uint32(16))) * np.uint32(0x21F0AAAD) ^ (bits >> np.uint64(32)).astype(np.uint32)
+        h = (h ^ (h >> np.uint32(15))) * np.uint32(0x735A2D97)
+        h ^= h >> np.uint32(15)
+        kept = h >= np.uint32(int(self.rate * 2**32))
+        return torch.from_numpy(kept / np.float32(1 - self.rate))
+
+    def hidden(self, site, x, labelled_only):
+        """Rows are tokens that count: padding is no row, and after the last layer's products only labelled ones are."""
+        count = torch.zeros(x.shape[:2], dtype=torch.bool)
+        for window, length in enumerate(self.lengths):
+            count[window, :length] = True
+        if labelled_only:
+            count = self.labelled
+        factors = torch.ones_like(x)
+        factors[count] = self.rows(site, 0, int(count.sum()), x.shape[-1])
+        return x * factors
+
+    def attention(self, site, weights):
+        """Rows are tokens by heads, columns the keys of the token's own window."""
+        heads, factors, first = weights.shape[1], torch.ones_like(weights), 0
+        for window, length in enumerate(self.lengths):
+            drawn = self.rows(site, first, length * heads, length).view(length, heads, length)
+            factors[window, :, :length, :length] = drawn.transpose(0, 1)
+            first += length * heads
+        return weights * factors
+
+
+class HiddenDropout(torch.nn.Module):
+    def __init__(self, masks, site, labelled_only=False):
+        super().__init__()
+        self.masks, self.site, self.labelled_only = masks, site, labelled_only
+
+    def forward(self, x):
+        return self.masks.hidden(self.site, x, self.labelled_only)
+
+
+def use_masks(model, masks):
+    """Puts the masks in place of every nn.Dropout, and of the dropout of attention weights."""
+    model.layoutlm.embeddings.dropout = HiddenDropout(masks, 0)
+    model.dropout = HiddenDropout(masks, 1, labelled_only=True)
+    layers = model.layoutlm.encoder.layer
+    for index, layer in enumerate(layers):
+        last = index == len(layers) - 1
+        layer.attention.self.site = 4 + 4 * index
+        layer.attention.output.dropout = HiddenDropout(masks, 5 + 4 * index, labelled_only=last)
+        layer.output.dropout = HiddenDropout(masks, 6 + 4 * index, labelled_only=last)
+
+    def attend(module, query, key, value, attention_mask, scaling, **_):
+        scores = query @ key.transpose(2, 3) * scaling + attention_mask[:, :, :, : key.shape[2]]
+        weights = masks.attention(module.site, softmax(scores, dim=-1))
+        return (weights @ value).transpose(1, 2).contiguous(), weights
+
+    model.config._attn_implementation = "eager"
+    modeling_layoutlm.eager_attention_forward = attend
+
+
+def windows_of(snapshot, label2id):
+    """Token ids, boxes and targets (the first piece of a word has its label) of every training window."""
+    path = os.path.join(snapshot, "train.safetensors")
+    tables = load_file(path)
+    names = safe_open(path, "pt").metadata()["tags"].split("\n")
+    tokens, words = tables["token_offsets"].tolist(), tables["word_offsets"].tolist()
+    for i, (start, end) in enumerate(zip(tokens, tokens[1:])):
+        tags = tables["tags"][words[i] : words[i + 1]].tolist()
+        targets, before = [], None
+        for word in tables["word_ids"][start:end].long().tolist():
+            labelled = word < len(tags) and word != before
+            targets.append(label2id[names[tags[word]]] if labelled else IGNORED)
+            before = word
+        yield tables["input_ids"][start:end].long(), tables["bbox"][start:end].long(), torch.tensor(targets)
+
+
+def optimizer_of(model, config):
+    decayed, exempt = [], []
+    for name, parameter in model.named_parameters():
+        (exempt if name.endswith("bias") or "LayerNorm" in name else decayed).append(parameter)
+    groups = [dict(params=decayed, weight_decay=config["weight_decay"]), dict(params=exempt, weight_decay=0.0)]
+    return torch.optim.AdamW(groups, lr=config["learning_rate"])
+
+
+def train(model, windows, config):
+    """Mean loss of each epoch."""
+    masks = Masks(config["seed"], model.config.hidden_dropout_prob)
+    use_masks(model, masks)
+    model.train()
+    lengths = [len(ids) for ids, _, _ in windows]
+    plans = [batches_of(lengths, config["batch_size"], config["seed"], epoch) for epoch in range(config["epochs"])]
+    steps = sum(map(len, plans))
+    optimizer = optimizer_of(model, config)
+    schedule = get_linear_schedule_with_warmup(optimizer, math.ceil(config["warmup_ratio"] * steps), steps)
+    step, means = 0, []
+    for batches in plans:
+        losses = []
+        for batch in batches:
+            ids, boxes, targets = (
+                torch.nn.utils.rnn.pad_sequence([windows[i][part] for i in batch], True, fill)
+                for part, fill in enumerate((0, 0, IGNORED))
+            )
+            real = torch.tensor([[j < lengths[i] for j in range(ids.shape[1])] for i in batch])
+            masks.start(step, [lengths[i] for i in batch], targets != IGNORED)
+            logits = model(input_ids=ids, bbox=boxes, attention_mask=real.long()).logits
+            loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=config["label_smoothing"])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config["max_grad_norm"])
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+            step += 1
+        means.append(sum(losses) / len(losses))
+    return means, steps
+
+
+def main(start, snapshot, run):
+    config = json.load(open(os.path.join(run, "run.json")))["config"]
+    model = LayoutLMForTokenClassification.from_pretrained(start)
+    assert model.config.hidden_dropout_prob == model.config.attention_probs_dropout_prob > 0
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    windows = list(windows_of(snapshot, model.config.label2id))
+    means, steps = train(model, windows, config)
+
+    state = json.load(open(os.path.join(run, f"checkpoint-{steps}", "trainer_state.json")))
+    ours = [epoch["train_loss"] for epoch in state["epoch_metrics"]]
+    apart = max(abs(a - b) for a, b in zip(ours, means, strict=True))
+    trained = load_file(os.path.join(run, f"checkpoint-{steps}", "model.safetensors"))
+    theirs = model.state_dict()
+    moved = max(float((theirs[name] - before[name]).abs().max()) for name in trained)
+    # Softmax does not see a bias of all keys, so its gradient is rounding alone, which AdamW makes steps of.
+    compared = {name: value for name, value in trained.items() if not name.endswith("key.bias")}
+    worst, where = max((float((theirs[name] - value).abs().max()), name) for name, value in compared.items())
+    print(f"{len(windows)} windows, {steps} steps: epochs' losses {apart:.1e} apart")
+    print(f"weights moved by up to {moved:.1e}, are at most {worst:.1e} apart ({where})")
+    assert apart < 1e-5, (ours, means)
+    assert worst < moved / 50, (worst, moved, where)
+
+
+main(*sys.argv[1:])
