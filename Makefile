@@ -6,7 +6,7 @@ export LAYOUTLM_SHARED ?= $(abspath ../shared)
 export ORT_DYLIB_PATH ?= $(abspath target/onnxruntime/libonnxruntime.so)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-gpu test-gpu bench-predict bench-export fuzz docker docker-test docker-test-base docker-trainer bench-docker lint-deploy bench-serve soak soak-short parity openapi
+.PHONY: help quickstart test build onnxruntime lint docs audit rooms fmt peers bench-train bench-quality bench-gpu test-gpu bench-predict bench-export fuzz docker docker-test docker-test-base docker-trainer bench-docker lint-deploy bench-serve soak soak-short parity openapi
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ fuzz: build ## Fuzz the bundle loader for five minutes (nightly compiler)
 
 bench-train: build ## Time per optimiser step beside PyTorch
 	benches/bench_train.sh
+
+bench-quality: build ## F1 on held-out receipts beside transformers and the reference loop (an hour)
+	benches/bench_quality.sh
 
 bench-gpu: onnxruntime ## Training on a graphics card beside Hugging Face Trainer (needs a card, nvcc and PyTorch)
 	benches/bench_gpu.sh

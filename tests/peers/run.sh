@@ -41,7 +41,8 @@ beside() { # NAME START OPTION…
 }
 beside head "$shared/goldens/tiny"
 beside dropout "$work/runs/head/best" --warmup-ratio 0.1 --seed 5
-"$python" tests/peers/train_dropout.py "$work/runs/head/best" "$snapshot" "$work/runs/dropout"
+"$python" tests/peers/same_draws.py "$work/runs/head/best" "$snapshot" "$work/runs/dropout" "$work/reference"
+"$python" tests/peers/compare_training.py "$work/runs/head/best" "$work/runs/dropout" "$work/reference"
 
 for form in "" "--padding" "--external-data"; do
   echo "== every variant in onnx.checker and onnxruntime ${form:-(as usual)}"
