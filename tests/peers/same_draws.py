@@ -19,7 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy, softmax
-from transformers import LayoutLMForTokenClassification, get_linear_schedule_with_warmup
+from transformers import LayoutLMConfig, LayoutLMForTokenClassification, get_linear_schedule_with_warmup
 from transformers.models.layoutlm import modeling_layoutlm
 
 GOLDEN, MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
@@ -203,10 +203,21 @@ def epochs_of(model, windows, config):
         yield sum(losses) / len(losses)
 
 
+def model_of(start):
+    """The folder's model; its encoder may be stored without the prefix, as BERT's is."""
+    model = LayoutLMForTokenClassification(LayoutLMConfig.from_pretrained(start))
+    prefixed = ("layoutlm.", "classifier.")
+    stored = load_file(os.path.join(start, "model.safetensors")).items()
+    weights = {name if name.startswith(prefixed) else "layoutlm." + name: value for name, value in stored}
+    missing = model.load_state_dict(weights, strict=False).missing_keys
+    assert all(".pooler." in name for name in missing), missing
+    return model
+
+
 def main(start, snapshot, run, output):
     config = json.load(open(os.path.join(run, "run.json")))["config"]
     torch.set_num_threads(config["threads"])
-    model = LayoutLMForTokenClassification.from_pretrained(start)
+    model = model_of(start)
     assert model.config.hidden_dropout_prob == model.config.attention_probs_dropout_prob > 0, "no dropout to compare"
     windows = list(windows_of(snapshot, model.config.label2id))
     losses = []
