@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use layoutlm_trainer::model_folder::read_encoder;
-use layoutlm_trainer::run::{EpochsRecord, RunRecord, load_state};
+use layoutlm_trainer::run::{EpochsRecord, RunRecord, load_moments, load_state};
 use layoutlm_trainer::weights::read_tensor_file;
 use serde_json::Value;
 
@@ -71,7 +71,10 @@ fn check_state(runs: &Path) {
     for entry in entries.flatten() {
         let (name, path) = (entry.file_name().into_string().unwrap(), entry.path());
         if name.starts_with("checkpoint-") || name == "best" {
-            load_state(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let state = load_state(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+            if name != "best" {
+                load_moments(&path, &state).unwrap_or_else(|e| panic!("{name}: {e}"));
+            }
             read_tensor_file(&path.join("model.safetensors")).unwrap_or_else(|e| panic!("{name}: {e}"));
             read_encoder(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
         }
@@ -121,6 +124,8 @@ fn killed_at_random_moments_it_ends_with_the_same_weights_to_the_bit() {
     let best = |runs: &Path| fs::read(runs.join("small/best/model.safetensors")).unwrap();
     assert_eq!(best(&whole), best(&broken));
     assert_eq!(results(&whole), results(&broken));
+    let evaluation = |runs: &Path| fs::read_to_string(runs.join("small/evaluation.json")).unwrap();
+    assert_eq!(evaluation(&whole), evaluation(&broken));
 }
 
 #[test]

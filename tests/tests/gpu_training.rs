@@ -138,7 +138,7 @@ fn stopped_and_taken_up_again_a_run_on_a_card_ends_with_the_same_bits() {
     }
     let counters = |outcome: &Outcome| {
         let folder = outcome.run_dir.join(format!("checkpoint-{}", outcome.steps));
-        load_state(&folder).unwrap().0.card.unwrap()
+        load_state(&folder).unwrap().card.unwrap()
     };
     assert_eq!(counters(&whole), counters(&broken));
     assert_eq!(record(&whole).best, record(&broken).best);

@@ -42,7 +42,8 @@ fn tokenizer(receipts: &[Receipt]) -> Tokenizer {
 
 fn encode(rules: &ExampleRules, tokenizer: &Tokenizer, receipts: &[Receipt]) -> Vec<EncodedExample> {
     let special_token_box = NormalizedBox::ZERO;
-    let encoder = ExampleEncoder { rules, tokenizer, special_token_box, status: ValidationStatus::Valid };
+    let (status, scope) = (ValidationStatus::Valid, Scope::Full);
+    let encoder = ExampleEncoder { rules, tokenizer, special_token_box, status, scope };
     encoder.encode(receipts).unwrap()
 }
 
@@ -112,9 +113,9 @@ fn the_item_scope_and_item_windows_hold_items_only() {
     let tokenizer = tokenizer(&receipts);
     let mut rules = rules(&encoding(&tokenizer, 200, 512));
     rules.item_windows = Some(WindowRule { size: 20, stride: 15, ..WindowRule::default() });
-    let status = ValidationStatus::Valid;
+    let (status, scope) = (ValidationStatus::Valid, Scope::Full);
     let special_token_box = NormalizedBox::ZERO;
-    let extra = ExampleEncoder { rules: &rules, tokenizer: &tokenizer, special_token_box, status };
+    let extra = ExampleEncoder { rules: &rules, tokenizer: &tokenizer, special_token_box, status, scope };
     let extra = extra.encode_item_windows(&receipts).unwrap();
     assert!(extra.iter().all(|e| e.kind == ExampleKind::ItemWindow && e.window.word_indices.len() <= 20));
     rules.scope = Scope::LineItems;

@@ -1,6 +1,6 @@
 //! `--resume-from-s3`: another place's checkpoints brought into the run's folder before training looks there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use layoutlm_trainer::run::checkpoints;
@@ -25,18 +25,20 @@ pub fn bring(uri: &str, run_dir: &Path, region: &str) -> anyhow::Result<()> {
     if !source.is_dir() {
         return Err(usage(anyhow!("--resume-from-s3 {uri}: no such folder")));
     }
-    let Some((_, newest)) = checkpoints(source).pop() else {
+    // All of them, the newest first: should it be damaged, training goes on from the one before.
+    let mut folders: Vec<PathBuf> = checkpoints(source).into_iter().rev().map(|(_, folder)| folder).collect();
+    if folders.is_empty() {
         eprintln!("warning: --resume-from-s3 {uri}: no complete checkpoint there; training starts afresh");
         return Ok(());
-    };
-    let name = newest.file_name().unwrap_or_default();
-    std::fs::create_dir_all(run_dir).with_context(|| run_dir.display().to_string())?;
-    for folder in [Some(newest.as_path()), Some(source.join("best").as_path()).filter(|b| b.is_dir())] {
-        let Some(folder) = folder else { continue };
-        let target = run_dir.join(folder.file_name().unwrap_or(name));
-        copy_folder(folder, &target).with_context(|| target.display().to_string())?;
     }
-    eprintln!("{} brought from {uri}", name.to_string_lossy());
+    let brought = folders.len();
+    folders.extend(Some(source.join("best")).filter(|best| best.is_dir()));
+    std::fs::create_dir_all(run_dir).with_context(|| run_dir.display().to_string())?;
+    for folder in folders {
+        let target = run_dir.join(folder.file_name().unwrap_or_default());
+        copy_folder(&folder, &target).with_context(|| target.display().to_string())?;
+    }
+    eprintln!("{brought} checkpoints brought from {uri}");
     Ok(())
 }
 

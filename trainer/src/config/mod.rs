@@ -4,7 +4,7 @@ mod check;
 mod device;
 mod metric;
 
-pub use check::InvalidConfig;
+pub use check::{InvalidConfig, check_windows};
 pub use device::{Device, PrecisionChoice};
 pub use metric::{CheckpointMetric, PRODUCT_DETAIL};
 
@@ -211,7 +211,7 @@ impl Default for TrainConfig {
             precision: PrecisionChoice::Auto,
             gradient_checkpointing: false,
             auto_batch: false,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(check::MOST_THREADS),
             asked: BTreeMap::new(),
         }
     }

@@ -15,6 +15,7 @@ use super::examples::Scope;
 use super::labelled::labelled_only;
 use super::leakage::{DEFAULT_OVERLAP, LeakageReport, leakage};
 use super::load::Dataset;
+use super::merchant::name_merchant;
 use super::split::{Split, given_split, split_by_keys, split_by_merchant, split_by_seed};
 use super::upstream::upstream_pages;
 
@@ -145,6 +146,11 @@ pub fn divide(dataset: Dataset, rules: &DivisionRules) -> Result<Division, DataE
     refuse_nothing(&train, validation.as_deref(), rules, &left_out)?;
     if rules.loader == Loader::Upstream {
         (train, validation) = upstream_geometry(train, validation);
+    }
+    if rules.split == SplitBy::Merchant {
+        for receipt in train.iter_mut().chain(validation.iter_mut().flatten()) {
+            name_merchant(receipt, rules.status);
+        }
     }
     if rules.scope == Scope::LineItems {
         let mut crop = |receipts: Vec<Receipt>| -> Vec<Receipt> {

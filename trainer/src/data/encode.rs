@@ -9,6 +9,7 @@ use layoutlm_core::window::Window;
 use rayon::prelude::*;
 
 use super::error::DataError;
+use super::examples::Scope;
 use super::examples::{ExampleKind, ExampleRules, WordExample};
 use super::labelled::LabelledReceipt;
 
@@ -43,6 +44,8 @@ pub struct ExampleEncoder<'a> {
     pub special_token_box: NormalizedBox,
     /// Which labels count.
     pub status: ValidationStatus,
+    /// What of the receipts they are: those of item bands come cropped, so the rules don't show it.
+    pub scope: Scope,
 }
 
 impl ExampleEncoder<'_> {
@@ -77,7 +80,7 @@ impl ExampleEncoder<'_> {
             "window": rules.window,
             "scheme": rules.scheme,
             "granularity": rules.granularity,
-            "scope": rules.scope,
+            "scope": self.scope,
             "item_windows": rules.item_windows,
         });
         sha256_hex(all.to_string().as_bytes())

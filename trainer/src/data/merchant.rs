@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use layoutlm_core::receipt::{Receipt, ValidationStatus};
+use layoutlm_core::receipt::{Receipt, ValidationStatus, Word};
 
 /// A merchant's name reduced to what identifies it: upper case, runs of anything but letters and digits as one `_`.
 pub fn merchant_key(name: &str) -> String {
@@ -16,20 +16,33 @@ pub fn merchant_key(name: &str) -> String {
 /// `None` when neither says anything.
 pub fn merchant_of(receipt: &Receipt) -> Option<String> {
     let named = receipt.merchant.as_deref().map(merchant_key);
-    let key = named.filter(|key| !key.is_empty()).unwrap_or_else(|| merchant_key(&labelled_name(receipt)));
+    let key = named
+        .filter(|key| !key.is_empty())
+        .unwrap_or_else(|| merchant_key(&labelled_name(receipt, ValidationStatus::Valid)));
     (!key.is_empty()).then_some(key)
+}
+
+/// Writes the merchant that words labelled with `status` name into the receipt, where its field says nothing.
+///
+/// For what no longer holds those words or labels later on.
+pub(super) fn name_merchant(receipt: &mut Receipt, status: ValidationStatus) {
+    let name = labelled_name(receipt, status);
+    let unnamed = receipt.merchant.as_deref().is_none_or(|m| merchant_key(m).is_empty());
+    if unnamed && !merchant_key(&name).is_empty() {
+        receipt.merchant = Some(name);
+    }
 }
 
 /// The first run of MERCHANT_NAME words in (line, word) order. Later runs, e.g. in a footer, may or may not be there
 /// on another receipt of the same merchant.
-fn labelled_name(receipt: &Receipt) -> String {
+fn labelled_name(receipt: &Receipt, status: ValidationStatus) -> String {
     let mut words: Vec<_> = receipt.words.iter().collect();
     words.sort_by_key(|w| (w.line_id, w.word_id));
-    let is_name = |label: &str| label == "MERCHANT_NAME";
+    let is_name = |word: &&&Word| word.label_with(status) == "MERCHANT_NAME";
     let texts: Vec<&str> = words
         .iter()
-        .skip_while(|w| !is_name(w.label_with(ValidationStatus::Valid)))
-        .take_while(|w| is_name(w.label_with(ValidationStatus::Valid)))
+        .skip_while(|w| !is_name(&w))
+        .take_while(|w| is_name(&w))
         .map(|w| w.text.as_str())
         .collect();
     texts.join(" ")

@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::EpochMetrics;
+use super::digest::sha256_of;
 use crate::files::{FileError, write_atomic};
 use crate::gpu::Counters;
 use crate::model_folder::{FolderError, write_encoder};
 use crate::weights::{Weights, WeightsError, read_tensor_file, write_tensor_file};
 
 const STATE_FILE: &str = "trainer_state.json";
+const WEIGHTS_FILE: &str = "model.safetensors";
 const MOMENTS_FILE: &str = "trainer_state.safetensors";
 const PREFIX: &str = "checkpoint-";
 
@@ -34,6 +36,21 @@ pub enum RunError {
     /// The folder is no checkpoint.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// A file's bytes are not those that were written.
+    #[error("{}: its SHA-256 is not the one written beside it", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process trains in the folder.
+    #[error(
+        "{}: another process is training there; wait for it, stop it, or use another --job-name",
+        path.display()
+    )]
+    InUse {
+        /// The run's folder.
+        path: PathBuf,
+    },
     /// The checkpoint belongs to another configuration.
     #[error(
         "{}: was trained with other settings ({difference}); use another --job-name, or the same settings",
@@ -101,14 +118,19 @@ pub struct State {
     /// What a card knows beside weights and moments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardState>,
+    /// SHA-256 of weights and moments as they were written, hexadecimal, by file name; checkpoints of earlier versions
+    /// have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
 }
 
 /// Complete checkpoints of a run by step, oldest first.
 pub fn checkpoints(run_dir: &Path) -> Vec<(u64, PathBuf)> {
     let step = |p: &Path| p.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse::<u64>().ok();
     let entries = fs::read_dir(run_dir).into_iter().flatten().flatten().map(|e| e.path());
+    let complete = |p: &Path| [STATE_FILE, WEIGHTS_FILE, MOMENTS_FILE].iter().all(|f| p.join(f).is_file());
     let mut found: Vec<_> =
-        entries.filter_map(|p| Some((step(&p)?, p))).filter(|(_, p)| p.join(STATE_FILE).is_file()).collect();
+        entries.filter_map(|p| Some((step(&p)?, p))).filter(|(_, p)| complete(p)).collect();
     found.sort();
     found
 }
@@ -136,7 +158,11 @@ pub fn save(
     write_encoder(&work, encoder)?;
     let tensors = moments.iter().map(|(n, a)| (n.as_str(), a.shape.as_slice(), a.data.as_slice()));
     write_tensor_file(&work.join(MOMENTS_FILE), tensors, &[])?;
-    write_state(&work, state)?;
+    let mut files = BTreeMap::new();
+    for name in [WEIGHTS_FILE, MOMENTS_FILE] {
+        files.insert(name.to_string(), sha256_of(&work.join(name))?);
+    }
+    write_state(&work, &State { files, ..state.clone() })?;
     // An interrupted sitting may have left this step's checkpoint: it stays until the new one is in its place.
     let old = set_aside(&target);
     if target.exists() {
@@ -185,17 +211,28 @@ pub fn save_best(run_dir: &Path, checkpoint: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The state of a checkpoint (or of `best/`) and, where kept, its moments.
+/// The state of a checkpoint, or of `best/`.
 ///
 /// # Errors
-/// [`RunError`].
-pub fn load_state(checkpoint: &Path) -> Result<(State, Option<Weights>), RunError> {
+/// [`RunError::File`].
+pub fn load_state(checkpoint: &Path) -> Result<State, RunError> {
     let path = checkpoint.join(STATE_FILE);
     let text = fs::read_to_string(&path).map_err(FileError::at(&path))?;
-    let state = serde_json::from_str(&text).map_err(|e| FileError::at(&path)(e.into()))?;
-    let moments = checkpoint.join(MOMENTS_FILE);
-    let moments = if moments.is_file() { Some(read_tensor_file(&moments)?) } else { None };
-    Ok((state, moments))
+    Ok(serde_json::from_str(&text).map_err(|e| FileError::at(&path)(e.into()))?)
+}
+
+/// The moments of a checkpoint, once its files are known to be as they were written.
+///
+/// # Errors
+/// [`RunError::Damaged`], [`RunError::File`], [`RunError::Weights`].
+pub fn load_moments(checkpoint: &Path, state: &State) -> Result<Weights, RunError> {
+    for (name, written) in &state.files {
+        let path = checkpoint.join(name);
+        if sha256_of(&path)? != *written {
+            return Err(RunError::Damaged { path });
+        }
+    }
+    Ok(read_tensor_file(&checkpoint.join(MOMENTS_FILE))?)
 }
 
 /// Removes all but the newest `keep` checkpoints; the best is never removed.
@@ -207,10 +244,20 @@ pub fn prune(run_dir: &Path, keep: usize, best: Option<&BestCheckpoint>) -> Resu
     let old = all.len().saturating_sub(keep.max(1));
     for (step, path) in all.into_iter().take(old) {
         if best.is_none_or(|b| b.step != step) {
-            fs::remove_dir_all(&path).map_err(FileError::at(&path))?;
+            remove(&path)?;
         }
     }
     Ok(())
+}
+
+/// Under a hidden name first: what an interruption leaves of it is no checkpoint.
+fn remove(checkpoint: &Path) -> Result<(), FileError> {
+    let work = stray(checkpoint);
+    if work.exists() {
+        fs::remove_dir_all(&work).map_err(FileError::at(&work))?;
+    }
+    fs::rename(checkpoint, &work).map_err(FileError::at(checkpoint))?;
+    fs::remove_dir_all(&work).map_err(FileError::at(&work))
 }
 
 /// Removes what an interrupted write left behind, and puts a set-aside `best/` or checkpoint back.
@@ -274,8 +321,8 @@ mod tests {
 
     fn fake(run: &Path, name: &str, complete: bool) {
         fs::create_dir_all(run.join(name)).unwrap();
-        if complete {
-            fs::write(run.join(name).join(STATE_FILE), "{}").unwrap();
+        for file in [STATE_FILE, WEIGHTS_FILE, MOMENTS_FILE].iter().take(if complete { 3 } else { 2 }) {
+            fs::write(run.join(name).join(file), "{}").unwrap();
         }
     }
 

@@ -50,7 +50,7 @@ fn example_encoder<'a>(
     tokenizer: &'a Tokenizer,
 ) -> ExampleEncoder<'a> {
     let (special_token_box, status) = (NormalizedBox::ZERO, config.validation_status);
-    ExampleEncoder { rules, tokenizer, special_token_box, status }
+    ExampleEncoder { rules, tokenizer, special_token_box, status, scope: config.scope }
 }
 
 /// Takes the windows from a frozen data set, or makes (and on request freezes) them.

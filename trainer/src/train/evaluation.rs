@@ -44,8 +44,9 @@ impl Prepared {
         self.state.epoch_metrics.push(metrics.clone());
         (self.state.loss_sum, self.state.loss_steps, self.state.train_seconds) = (0.0, 0, 0.0);
         self.tell_others(Some(&self.state))?;
-        let folder = self.save()?;
+        // Before the checkpoint: a run killed in between does the epoch again, and these with it.
         self.keep_evaluation(&scores, is_best);
+        let folder = self.save()?;
         self.write_records("running")?;
         observer.epoch(&EpochReport { metrics: &metrics, evaluation: &evaluation, is_best });
         self.tell_saved(observer, &folder, true);
@@ -73,10 +74,12 @@ impl Prepared {
     fn score(&mut self, stop: &AtomicBool) -> Result<Option<EpochScores>, TrainError> {
         let (held_out, encoder, validation) = (&self.held_out, &self.encoder, &self.validation);
         let mut scores = None;
+        let diverged = AtomicBool::new(false);
         self.engine.score(&mut |inner| {
-            scores = Some(held_out.score(encoder, &Stoppable { inner, stop }, validation));
+            scores = Some(held_out.score(encoder, &Watched { inner, stop, diverged: &diverged }, validation));
         })?;
         match scores {
+            Some(Err(_)) if diverged.load(Ordering::Relaxed) => Err(self.not_finite(f64::NAN, 1)),
             Some(Err(_)) if stop.load(Ordering::Relaxed) => Ok(None),
             scores => scores.transpose(),
         }
@@ -130,13 +133,15 @@ impl Prepared {
     }
 }
 
-/// A classifier that gives up between receipts when asked to stop.
-struct Stoppable<'a> {
+/// A classifier that gives up between receipts when asked to stop, and when the last step broke the weights: scores of
+/// what is no number would pass for a loss of 0.
+struct Watched<'a> {
     inner: &'a dyn TokenClassifier,
     stop: &'a AtomicBool,
+    diverged: &'a AtomicBool,
 }
 
-impl TokenClassifier for Stoppable<'_> {
+impl TokenClassifier for Watched<'_> {
     fn num_labels(&self) -> usize {
         self.inner.num_labels()
     }
@@ -145,6 +150,11 @@ impl TokenClassifier for Stoppable<'_> {
         if self.stop.load(Ordering::Relaxed) {
             return Err("stopped".into());
         }
-        self.inner.logits(windows)
+        let logits = self.inner.logits(windows)?;
+        if logits.iter().flatten().any(|logit| !logit.is_finite()) {
+            self.diverged.store(true, Ordering::Relaxed);
+            return Err("the logits are not finite".into());
+        }
+        Ok(logits)
     }
 }

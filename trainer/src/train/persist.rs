@@ -68,7 +68,7 @@ impl Prepared {
     pub(super) fn repair_best(&self) -> Result<(), RunError> {
         let Some(best) = &self.state.best else { return Ok(()) };
         let dir = self.config.run_dir();
-        let current = crate::run::load_state(&dir.join("best")).map(|(s, _)| s.global_step).ok();
+        let current = crate::run::load_state(&dir.join("best")).map(|s| s.global_step).ok();
         if current == Some(best.step) {
             return Ok(());
         }

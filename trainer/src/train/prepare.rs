@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use layoutlm_core::config::ModelConfig;
 use layoutlm_core::encoder::Encoder;
 use layoutlm_core::encoding::Encoding;
 use layoutlm_core::evaluate::GoldReceipt;
@@ -28,7 +29,7 @@ use crate::files::{FileError, write_atomic};
 use crate::loss::LossConfig;
 use crate::optim::LinearSchedule;
 use crate::parallel::Communicator;
-use crate::run::{EpochsRecord, RunRecord, State, remove_strays};
+use crate::run::{EpochsRecord, RunLock, RunRecord, State, remove_strays};
 
 /// A run ready to step.
 pub(super) struct Prepared {
@@ -49,6 +50,8 @@ pub(super) struct Prepared {
     pub(super) state: State,
     pub(super) record: RunRecord,
     pub(super) epochs: EpochsRecord,
+    /// Of the process that writes.
+    _lock: Option<RunLock>,
 }
 
 impl Prepared {
@@ -59,8 +62,14 @@ impl Prepared {
         }
         let tokenizer = start_tokenizer(&config.start, &data.train)?;
         let start = dimensions(&config.start, &tokenizer)?;
-        let encoded = encode(&config, &data, &tokenizer, start.max_position_embeddings)?;
         let all_labels = label_set(&config, &data.train)?;
+        let checked = |labels: &LabelSet| -> Result<ModelConfig, TrainError> {
+            check_metric(&config, labels)?;
+            finish_dimensions(start.clone(), &config, &tokenizer, labels)
+        };
+        // Before anything is written.
+        checked(&all_labels)?;
+        let encoded = encode(&config, &data, &tokenizer, start.max_position_embeddings)?;
         let mut random = match config.loader {
             Loader::Toolkit => PythonRandom::new(config.seed),
             Loader::Upstream => data.random.clone(),
@@ -74,8 +83,7 @@ impl Prepared {
             Loader::Toolkit => all_labels,
             Loader::Upstream => observed_labels(train.iter().map(|e| e.tags.as_slice()))?,
         };
-        check_metric(&config, &labels)?;
-        let dimensions = finish_dimensions(start, &config, &tokenizer, &labels)?;
+        let dimensions = checked(&labels)?;
         let encoder = encoder(&config, tokenizer, labels, dimensions.max_position_embeddings)?;
         let validation = gold(&config, &encoder, &data.validation, encoded.validation)?;
         let item_windows = train.iter().filter(|e| e.kind == ExampleKind::ItemWindow).count();
@@ -86,7 +94,9 @@ impl Prepared {
         let total: u64 = plans.iter().map(|p| p.steps() as u64).sum();
         let schedule = LinearSchedule::with_ratio(config.learning_rate, config.warmup_ratio, total);
         let run_dir = config.run_dir();
+        let mut lock = None;
         if run_dir.is_dir() && setup.leads() {
+            lock = Some(RunLock::take(&run_dir)?);
             remove_strays(&run_dir)?;
         }
         let labels = &encoder.encoding().labels;
@@ -101,6 +111,7 @@ impl Prepared {
         let pass_tokens = pass_tokens.unwrap_or(config.max_pass_tokens);
         if setup.leads() {
             std::fs::create_dir_all(&run_dir).map_err(FileError::at(&run_dir))?;
+            lock = lock.map_or_else(|| RunLock::take(&run_dir).map(Some), |held| Ok(Some(held)))?;
             write_receipts(&run_dir.join("validation.jsonl"), &data.validation)?;
         }
         let facts = Facts { thinned: &thinned, item_windows, report: &report };
@@ -127,6 +138,7 @@ impl Prepared {
             state,
             record,
             epochs,
+            _lock: lock,
         })
     }
 

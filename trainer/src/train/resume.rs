@@ -9,10 +9,10 @@ use layoutlm_core::label::LabelSet;
 use super::TrainError;
 use super::engine::{Engine, Opener, Parts};
 use super::persist::RAW_WEIGHTS;
-use super::settings::difference;
+use super::settings::{difference, other_contents, without_contents};
 use super::start::first_weights;
 use crate::parallel::{Communicator, ParallelError, broadcast_weights};
-use crate::run::{RunError, State, checkpoints, load_state};
+use crate::run::{RunError, State, checkpoints, load_moments, load_state};
 use crate::weights::{Checkpoint, LoadOptions, LoadReport, Weights};
 
 /// Everything that changes from step to step.
@@ -100,15 +100,24 @@ impl Beginning<'_> {
     }
 
     fn load(&self, folder: &Path) -> Result<Standing, TrainError> {
-        let (state, tensors) = load_state(folder)?;
-        if let Some(difference) = difference(self.settings, &state.settings) {
+        let state = load_state(folder)?;
+        let (now, then) = (without_contents(self.settings), without_contents(&state.settings));
+        if let Some(difference) = difference(&now, &then) {
             return Err(RunError::OtherRun { path: folder.into(), difference }.into());
+        }
+        let tensors = load_moments(folder, &state)?;
+        if let Some(which) = other_contents(self.settings, &state.settings) {
+            tracing::warn!(
+                "{}: the {which} are the same receipts, but their words, labels or order have changed since; the run \
+                 goes on with what they are now, and ends elsewhere than it would have",
+                folder.display()
+            );
         }
         let checkpoint = Checkpoint::load(folder, LoadOptions::default())?;
         let mut with_dropout = checkpoint.config;
         with_dropout.hidden_dropout_prob = self.dimensions.hidden_dropout_prob;
         with_dropout.attention_probs_dropout_prob = self.dimensions.attention_probs_dropout_prob;
-        let parts = self.parts(with_dropout, checkpoint.weights, tensors.unwrap_or_default(), &state);
+        let parts = self.parts(with_dropout, checkpoint.weights, tensors, &state);
         Ok(Standing { engine: self.opener.open(parts)?, state, report: checkpoint.report })
     }
 

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 
 use layoutlm_core::encoder::Encoder;
+use layoutlm_core::encoding::sha256_hex;
 use layoutlm_core::receipt::Receipt;
 
 use super::{Setup, TrainData};
 use crate::config::TrainConfig;
 use crate::data::keys_hash;
 use crate::gpu::Precision;
+
+/// Hashes of what the receipts hold, in their order: words and labels in a table may change while a run rests, and no
+/// run should be lost for that.
+const CONTENTS: [&str; 2] = ["training receipts' contents", "validation receipts' contents"];
 
 /// Every such setting by flag name, as text.
 pub(super) fn settings(
@@ -26,6 +31,9 @@ pub(super) fn settings(
         ("validation receipts".to_string(), keys(&data.validation)),
         ("encoding".to_string(), encoder.encoding().fingerprint()),
     ]);
+    for (name, receipts) in CONTENTS.into_iter().zip([&data.train, &data.validation]) {
+        map.insert(name.into(), contents(receipts));
+    }
     let numbers = serde_json::json!({
         "start": config.start,
         "--epochs": config.epochs,
@@ -67,6 +75,28 @@ pub(super) fn settings(
         map.insert("--precision".into(), config.precision.on_card().name().into());
     }
     map
+}
+
+fn contents(receipts: &[Receipt]) -> String {
+    let each: Vec<String> = receipts.iter().map(|r| serde_json::json!(r).to_string()).collect();
+    sha256_hex(each.join("\n").as_bytes())
+}
+
+/// The settings that must be the same for a run to go on.
+pub(super) fn without_contents(settings: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut settings = settings.clone();
+    settings.retain(|name, _| !CONTENTS.contains(&name.as_str()));
+    settings
+}
+
+/// The side whose receipts hold something else than before; earlier versions did not note what they held.
+pub(super) fn other_contents(
+    now: &BTreeMap<String, String>,
+    before: &BTreeMap<String, String>,
+) -> Option<&'static str> {
+    let changed = |name: &&str| before.get(*name).is_some_and(|then| now.get(*name) != Some(then));
+    let sides = CONTENTS.iter().zip(["training receipts", "validation receipts"]);
+    sides.filter(|(name, _)| changed(name)).map(|(_, side)| side).next()
 }
 
 /// The first setting that differs, in words; those of the command line before those derived from the data.

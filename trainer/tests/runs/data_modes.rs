@@ -1,17 +1,20 @@
 //! The same receipts as windows, lines, item bands, padded, grouped, frozen: each does what it says.
 
 use layoutlm_core::encoding::Granularity;
+use layoutlm_core::receipt::{Receipt, ValidationStatus};
 use layoutlm_core::window::WindowRule;
 use layoutlm_trainer::config::{ClassWeights, Start, TrainConfig};
-use layoutlm_trainer::data::{Dataset, DivisionRules, Loader, Scope, SplitBy, SplitSource, divide, load};
+use layoutlm_trainer::data::{
+    Dataset, DivisionRules, Loader, Scope, SplitBy, SplitSource, divide, load, merchants_by_side,
+};
 use layoutlm_trainer::model_folder::read_encoder;
 use layoutlm_trainer::train::{Outcome, TrainData, TrainError, freeze};
 use layoutlm_trainer::weights::read_tensor_file;
 
 use crate::shared::{config, data, newest, receipts, record, run, run_on};
 
-fn divided(config: &TrainConfig) -> TrainData {
-    let rules = DivisionRules {
+fn rules(config: &TrainConfig) -> DivisionRules {
+    DivisionRules {
         status: config.validation_status,
         allowed: None,
         frozen: None,
@@ -20,8 +23,11 @@ fn divided(config: &TrainConfig) -> TrainData {
         scope: config.scope,
         box_rule: config.box_rule,
         loader: config.loader,
-    };
-    divide(Dataset { train: receipts(), ..Dataset::default() }, &rules).unwrap().into()
+    }
+}
+
+fn divided(config: &TrainConfig) -> TrainData {
+    divide(Dataset { train: receipts(), ..Dataset::default() }, &rules(config)).unwrap().into()
 }
 
 /// Both runs ended with the same weights, up to the order of sums.
@@ -88,12 +94,53 @@ fn a_frozen_data_set_trains_to_the_same_bytes_and_other_rules_are_refused() {
     assert_eq!(newest(&expected, "model.safetensors"), newest(&again, "model.safetensors"));
     assert_eq!(record(&expected).best, record(&again).best);
 
-    let mut other = config(folder.path(), "other");
-    other.window.stride = 100;
-    let error = run_on(other, from_snapshot).unwrap_err();
-    assert!(matches!(error, TrainError::Data(_)) && error.is_usage(), "{error}");
-    assert!(error.to_string().contains("encoded with fingerprint"), "{error}");
-    assert!(!folder.path().join("other").exists());
+    for change in [(|c| c.window.stride = 100) as fn(&mut TrainConfig), |c| c.scope = Scope::LineItems] {
+        let mut other = config(folder.path(), "other");
+        change(&mut other);
+        let error = run_on(other, from_snapshot.clone()).unwrap_err();
+        assert!(matches!(error, TrainError::Data(_)) && error.is_usage(), "{error}");
+        assert!(error.to_string().contains("encoded with fingerprint"), "{error}");
+        assert!(!folder.path().join("other").exists());
+    }
+}
+
+#[test]
+fn a_run_that_is_refused_freezes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused: [fn(&mut TrainConfig); 2] =
+        [|c| c.freeze_layers = 99, |c| c.checkpoint_metric = "label_WEBSITE_f1".parse().unwrap()];
+    for change in refused {
+        let mut refused = config(folder.path(), "refused");
+        refused.dataset_snapshot_save = Some(folder.path().join("frozen"));
+        change(&mut refused);
+        assert!(run_on(refused, data()).unwrap_err().is_usage());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn merchants_stay_apart_when_the_band_leaves_their_names_out_or_labels_await_review() {
+    let (mut twice, mut pending) = (receipts(), receipts());
+    twice.extend(receipts().into_iter().map(|r| Receipt { image_id: format!("{}-again", r.image_id), ..r }));
+    pending.clone_from(&twice);
+    for receipt in twice.iter_mut().chain(&mut pending) {
+        receipt.merchant = None;
+    }
+    pending
+        .iter_mut()
+        .flat_map(|r| &mut r.words)
+        .for_each(|w| w.validation_status = ValidationStatus::Pending);
+    for (receipts, status, scope) in [
+        (&twice, ValidationStatus::Valid, Scope::LineItems),
+        (&pending, ValidationStatus::Pending, Scope::Full),
+    ] {
+        let config = config(std::path::Path::new("nowhere"), "a");
+        let rules = DivisionRules { status, scope, split: SplitBy::Merchant, ..rules(&config) };
+        let divided = divide(Dataset { train: receipts.clone(), ..Dataset::default() }, &rules).unwrap();
+        let sides = merchants_by_side(&divided.split);
+        assert!(sides.len() > 1 && sides.keys().all(|name| !name.starts_with('#')), "{sides:?}");
+        assert!(sides.values().all(|(train, validation)| *train == 0 || *validation == 0), "{sides:?}");
+    }
 }
 
 #[test]

@@ -95,6 +95,26 @@ fn a_loss_that_is_not_finite_ends_the_run_as_failed_with_the_batch_on_disk() {
     assert!(log.said().last().unwrap().starts_with("failed: failed step"), "{:?}", log.said());
 }
 
+#[test]
+fn weights_broken_by_the_last_step_of_an_epoch_are_never_the_best() {
+    let runs = tempfile::tempdir().unwrap();
+    for metric in ["f1", "loss"] {
+        let config = layoutlm_trainer::config::TrainConfig {
+            learning_rate: 1e38,
+            warmup_ratio: 0.0,
+            max_grad_norm: f64::MAX,
+            batch_size: 1000,
+            epochs: 1,
+            checkpoint_metric: metric.parse().unwrap(),
+            ..config(runs.path(), metric)
+        };
+        let run_dir = config.run_dir();
+        let error = train(config, data(), &mut Log::default(), &AtomicBool::new(false)).unwrap_err();
+        assert!(matches!(error, TrainError::NotFinite { step: 1, .. }), "{metric}: {error}");
+        assert!(!run_dir.join("best").exists());
+    }
+}
+
 /// Asks to stop after some steps.
 struct StopAfter<'a>(u64, &'a AtomicBool);
 

@@ -1,17 +1,18 @@
 //! A run broken off and taken up again ends with the same bytes as one that never was.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use layoutlm_core::config::ModelConfig;
 use layoutlm_trainer::config::{ClassWeights, TrainConfig};
-use layoutlm_trainer::run::{RunError, checkpoints};
+use layoutlm_trainer::run::{RunError, RunLock, checkpoints};
 use layoutlm_trainer::train::{Observer, StepReport, TrainError};
 use layoutlm_trainer::weights::read_tensor_file;
 
 use crate::shared::{config, data, newest, record, run, run_on, watched};
 
 /// Everything that has state: averaged weights, two dropout passes, accumulation, rates by layer, weighted classes.
-fn everything(runs: &std::path::Path, name: &str) -> TrainConfig {
+fn everything(runs: &Path, name: &str) -> TrainConfig {
     TrainConfig {
         ema_decay: Some(0.9),
         r_drop: 1.0,
@@ -125,9 +126,62 @@ fn other_settings_are_refused_by_name_and_a_damaged_checkpoint_is_passed_over() 
     }
     let before = newest(&whole, "model.safetensors");
     let newest_folder = checkpoints(&whole.run_dir).pop().unwrap().1;
-    let file = newest_folder.join("model.safetensors");
-    std::fs::write(&file, &before[..before.len() / 2]).unwrap();
-    let again = run(first);
-    assert_eq!(again.steps, whole.steps);
-    assert_eq!(newest(&again, "model.safetensors"), before, "the damaged checkpoint was not made anew");
+    let damages: [fn(&Path); 4] = [
+        |folder| cut(&folder.join("model.safetensors")),
+        |folder| zero_the_end(&folder.join("model.safetensors")),
+        |folder| zero_the_end(&folder.join("trainer_state.safetensors")),
+        |folder| std::fs::remove_file(folder.join("trainer_state.safetensors")).unwrap(),
+    ];
+    for damage in damages {
+        damage(&newest_folder);
+        let again = run(first.clone());
+        assert_eq!(again.steps, whole.steps);
+        assert_eq!(newest(&again, "model.safetensors"), before, "the damaged checkpoint was not made anew");
+    }
+}
+
+fn cut(file: &Path) {
+    let bytes = std::fs::read(file).unwrap();
+    replace(file, &bytes[..bytes.len() / 2]);
+}
+
+/// Numbers a reader would take.
+fn zero_the_end(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes.iter_mut().rev().take(100).for_each(|byte| *byte = 0);
+    replace(file, &bytes);
+}
+
+/// Leaves what is linked to the file, `best/`, as it is.
+fn replace(file: &Path, bytes: &[u8]) {
+    std::fs::remove_file(file).unwrap();
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn receipts_relabelled_while_a_run_rests_do_not_lose_it_and_others_are_refused() {
+    let runs = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let started = watched(config(runs.path(), "a"), &mut StopEvery(2, &stop), &stop);
+    assert!(started.interrupted);
+    let mut relabelled = data();
+    relabelled.train[0].words[0].label = None;
+    let mut fewer = relabelled.clone();
+    fewer.train.pop();
+    let error = run_on(config(runs.path(), "a"), fewer).unwrap_err();
+    assert!(matches!(error, TrainError::Run(RunError::OtherRun { .. })), "{error}");
+    let ended = run_on(config(runs.path(), "a"), relabelled).unwrap();
+    assert!(!ended.interrupted && ended.steps > started.steps);
+}
+
+#[test]
+fn a_folder_in_which_another_process_trains_is_left_alone() {
+    let runs = tempfile::tempdir().unwrap();
+    let outcome = run(config(runs.path(), "a"));
+    let held = RunLock::take(&outcome.run_dir).unwrap();
+    let longer = TrainConfig { epochs: 2, ..config(runs.path(), "a") };
+    let error = run_on(longer.clone(), data()).unwrap_err();
+    assert!(matches!(error, TrainError::Run(RunError::InUse { .. })), "{error}");
+    drop(held);
+    run(longer);
 }
