@@ -43,12 +43,18 @@ pub fn fetch_run(uri: &str, run_dir: &Path, region: &str) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The checkpoint of the highest step, at the run's root or under `checkpoints/`: its name and prefix.
+/// The complete checkpoint of the highest step, at the run's root or under `checkpoints/`: its name and prefix.
 fn newest_checkpoint(objects: &[Object], root: &str) -> Option<(String, String)> {
+    let has = |folder: &str, file: &str| {
+        objects.iter().filter_map(|o| o.key.strip_prefix(root)).any(|key| key == format!("{folder}/{file}"))
+    };
     let found = objects.iter().filter_map(|object| {
         let folder = object.key.strip_prefix(root)?.strip_suffix("/trainer_state.json")?;
         let name = folder.strip_prefix("checkpoints/").unwrap_or(folder);
         let step: u64 = name.strip_prefix("checkpoint-")?.parse().ok()?;
+        // Whatever copied it there may not have sent the state last.
+        let complete = ["model.safetensors", "trainer_state.safetensors"].iter().all(|f| has(folder, f));
+        complete.then_some(())?;
         Some((step, name.to_string(), format!("{root}{folder}/")))
     });
     found.max_by_key(|(step, ..)| *step).map(|(_, name, prefix)| (name, prefix))
@@ -61,18 +67,25 @@ mod tests {
     #[test]
     fn the_highest_step_is_resumed_wherever_it_lies() {
         let object = |key: &str| Object { key: key.into(), size: 1, modified: None };
-        let keys = [
-            "runs/a/checkpoint-20/trainer_state.json",
-            "runs/a/checkpoints/checkpoint-100/trainer_state.json",
-            "runs/a/checkpoints/checkpoint-200/model.safetensors",
-            "runs/a/best/trainer_state.json",
-        ]
-        .map(object);
+        let whole = ["trainer_state.json", "model.safetensors", "trainer_state.safetensors"];
+        let mut keys: Vec<Object> = ["runs/a/checkpoint-20", "runs/a/checkpoints/checkpoint-100"]
+            .iter()
+            .flat_map(|folder| whole.iter().map(move |file| object(&format!("{folder}/{file}"))))
+            .collect();
+        keys.extend(
+            [
+                "runs/a/checkpoints/checkpoint-200/model.safetensors",
+                "runs/a/checkpoints/checkpoint-300/trainer_state.json",
+                "runs/a/checkpoints/checkpoint-300/model.safetensors",
+                "runs/a/best/trainer_state.json",
+            ]
+            .map(object),
+        );
         let (name, prefix) = newest_checkpoint(&keys, "runs/a/").unwrap();
         assert_eq!(
             (name.as_str(), prefix.as_str()),
             ("checkpoint-100", "runs/a/checkpoints/checkpoint-100/")
         );
-        assert_eq!(newest_checkpoint(&keys[2..], "runs/a/"), None);
+        assert_eq!(newest_checkpoint(&keys[6..], "runs/a/"), None);
     }
 }
