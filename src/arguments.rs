@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser};
 
@@ -33,11 +33,11 @@ pub fn parse(argv: Vec<OsString>) -> anyhow::Result<Cli> {
     let mut command = command();
     let mut from_file = Settings::default();
     if let Some(path) = config_file::named_in(&argv, CONFIGURABLE) {
-        from_file = config_file::read(&path)?;
-        command = config_file::apply(command, CONFIGURABLE, &from_file)?;
+        from_file = config_file::read(&path)?.resolved(&command, CONFIGURABLE)?;
+        command = from_file.apply(command, CONFIGURABLE);
     }
-    let matches = command.try_get_matches_from_mut(argv).unwrap_or_else(|e| complain(&e));
-    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| complain(&e));
+    let matches = command.try_get_matches_from_mut(argv).unwrap_or_else(|e| complain(&e, &from_file));
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| complain(&e, &from_file));
     let effective = |path: &[&str]| -> Option<Effective> {
         let mut place = (&command, &matches);
         for name in path {
@@ -58,8 +58,20 @@ pub fn parse(argv: Vec<OsString>) -> anyhow::Result<Cli> {
 /// The whole command line as it is parsed.
 pub fn command() -> Command {
     Cli::command()
-        .mut_subcommand(CONFIGURABLE, switches)
-        .mut_subcommand("data", |data| data.mut_subcommand("snapshot", switches))
+        .mut_subcommand(CONFIGURABLE, adapted)
+        .mut_subcommand("data", |data| data.mut_subcommand("snapshot", adapted))
+}
+
+fn adapted(command: Command) -> Command {
+    command.mut_args(|arg| said_nothing(switch_off(arg)))
+}
+
+/// A variable that is set to nothing says nothing: compose files pass those of the host on whether they are set or not.
+fn said_nothing(arg: Arg) -> Arg {
+    match arg.get_env().and_then(std::env::var_os) {
+        Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+        _ => arg,
+    }
 }
 
 /// Whether `train` has an option of this long name.
@@ -70,11 +82,11 @@ pub fn is_train_flag(name: &str) -> bool {
 }
 
 /// Lets `--flag` also be written `--flag=false`, so that a file's or the environment's `true` can be overruled.
-fn switches(command: Command) -> Command {
-    command.mut_args(|arg| match arg.get_action() {
+fn switch_off(arg: Arg) -> Arg {
+    match arg.get_action() {
         ArgAction::SetTrue => switch(arg),
         _ => arg,
-    })
+    }
 }
 
 fn switch(arg: Arg) -> Arg {
@@ -111,8 +123,8 @@ pub fn train(flags: &[String]) -> anyhow::Result<commands::TrainArgs> {
     }
 }
 
-/// Prints a parse error on one line, and help as it is.
-fn complain(error: &clap::Error) -> ! {
+/// Prints a parse error on one line, with the file of `--config` where that holds the value, and help as it is.
+fn complain(error: &clap::Error, from_file: &Settings) -> ! {
     let full = [
         ErrorKind::DisplayHelp,
         ErrorKind::DisplayVersion,
@@ -121,7 +133,10 @@ fn complain(error: &clap::Error) -> ! {
     if full.contains(&error.kind()) {
         error.exit();
     }
-    let said = one_line(error);
+    let mut said = one_line(error);
+    if from_file.holds(error) {
+        said = said.replacen("error: ", &format!("error: {}: ", config_file::flag(&from_file.path)), 1);
+    }
     eprintln!("{said}");
     crate::sagemaker::refused(&said);
     std::process::exit(error.exit_code());

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use clap::Command;
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, ArgAction, Command};
 use serde_json::Value;
 
 use crate::exit::usage;
@@ -44,7 +45,7 @@ pub fn named_in(argv: &[OsString], subcommand: &str) -> Option<PathBuf> {
 /// What can't be read or is no option value, with the file.
 pub fn read(path: &Path) -> anyhow::Result<Settings> {
     let path = if path.is_dir() { path.join("run.json") } else { path.to_path_buf() };
-    let at = || format!("--config {}", path.display());
+    let at = || flag(&path);
     let text = std::fs::read_to_string(&path).with_context(at).map_err(usage)?;
     let table = if path.extension().is_some_and(|e| e == "json") {
         recorded(&text).with_context(at)
@@ -64,6 +65,11 @@ pub fn read(path: &Path) -> anyhow::Result<Settings> {
     Ok(Settings { path, values })
 }
 
+/// The option that names the file, as typed.
+pub fn flag(path: &Path) -> String {
+    format!("--config {}", path.display())
+}
+
 /// The options an earlier run was asked for.
 fn recorded(text: &str) -> anyhow::Result<BTreeMap<String, Value>> {
     let record: Value = serde_json::from_str(text)?;
@@ -72,42 +78,77 @@ fn recorded(text: &str) -> anyhow::Result<BTreeMap<String, Value>> {
     Ok(serde_json::from_value(asked)?)
 }
 
-/// A value as it would be typed; an object is an option that takes JSON.
+/// A value as it would be typed: once, or in a list several times.
 fn typed(value: &Value) -> Option<Vec<String>> {
     match value {
-        Value::Null => None,
-        Value::Array(list) => list.iter().map(|v| typed(v)?.pop()).collect(),
-        Value::String(text) => Some(vec![text.clone()]),
-        other => Some(vec![other.to_string()]),
+        Value::Array(list) => list.iter().map(typed_once).collect(),
+        one => Some(vec![typed_once(one)?]),
     }
 }
 
-/// Makes the file's values the defaults of a subcommand's options.
-///
-/// # Errors
-/// For a key that is no option.
-pub fn apply(command: Command, subcommand: &str, settings: &Settings) -> anyhow::Result<Command> {
-    let known = command.find_subcommand(subcommand).cloned().unwrap_or_default();
-    let mut defaults = Vec::new();
-    for (name, values) in &settings.values {
-        let named = |a: &&clap::Arg| {
-            a.get_long() == Some(name) || a.get_all_aliases().is_some_and(|all| all.contains(&name.as_str()))
-        };
-        match known.get_arguments().find(named).filter(|_| name != "config") {
-            Some(arg) => defaults.push((arg.get_id().to_string(), values.clone())),
-            None => {
-                let path = settings.path.display();
-                return Err(usage(anyhow!(
-                    "--config {path}: there is no option --{name}; `layoutlm-cli {subcommand} --help` lists them"
+/// An object is an option that takes JSON.
+fn typed_once(value: &Value) -> Option<String> {
+    match value {
+        Value::Null | Value::Array(_) => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+impl Settings {
+    /// Names every option by its long name, where the file has another of its names, and checks how many values it has.
+    ///
+    /// # Errors
+    /// For a key that is no option, one that is given twice, and several values of an option that takes one.
+    pub fn resolved(self, command: &Command, subcommand: &str) -> anyhow::Result<Self> {
+        let wrong = |reason: String| usage(anyhow!("{}: {reason}", flag(&self.path)));
+        let known = command.find_subcommand(subcommand).cloned().unwrap_or_default();
+        let mut resolved = BTreeMap::new();
+        for (name, values) in self.values {
+            let named = |a: &&Arg| {
+                a.get_long() == Some(&name) || a.get_all_aliases().is_some_and(|all| all.contains(&&*name))
+            };
+            let found = known.get_arguments().find(named).filter(|_| name != "config");
+            let Some((arg, long)) = found.and_then(|arg| Some((arg, arg.get_long()?))) else {
+                return Err(wrong(format!(
+                    "there is no option --{name}; `layoutlm-cli {subcommand} --help` lists them"
                 )));
+            };
+            if values.len() != 1 && !matches!(arg.get_action(), ArgAction::Append) {
+                return Err(wrong(format!("{name}: {} values, but --{long} takes one", values.len())));
+            }
+            if resolved.insert(long.to_string(), values).is_some() {
+                return Err(wrong(format!("--{long} is given twice")));
             }
         }
+        Ok(Self { path: self.path, values: resolved })
     }
-    Ok(command.mut_subcommand(subcommand, |sub| {
-        defaults
-            .into_iter()
-            .fold(sub, |sub, (id, values)| sub.mut_arg(id, |arg| arg.required(false).default_values(values)))
-    }))
+
+    /// Makes the values the defaults of a subcommand's options.
+    pub fn apply(&self, command: Command, subcommand: &str) -> Command {
+        command.mut_subcommand(subcommand, |sub| {
+            sub.mut_args(|arg| match arg.get_long().and_then(|long| self.values.get(long)) {
+                Some(values) => arg.required(false).default_values(values.clone()),
+                None => arg,
+            })
+        })
+    }
+
+    /// Whether the file holds a value that was refused, so that it is to blame.
+    pub fn holds(&self, error: &clap::Error) -> bool {
+        let text = |kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        let (Some(arg), Some(value)) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue))
+        else {
+            return false;
+        };
+        // The option is shown as its usage, such as `--epochs <EPOCHS>`.
+        let end = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+        let name = arg.trim_start_matches('-').split(end).next().unwrap_or_default();
+        self.values.get(name).is_some_and(|values| values.iter().any(|v| v == value))
+    }
 }
 
 #[cfg(test)]
@@ -139,8 +180,25 @@ mod tests {
         assert_eq!(values["merge-amounts"], ["true"]);
         assert_eq!(values["allowed-label"], ["DATE", "TIME"]);
         assert_eq!(values["label-merges"], [r#"{"AMOUNT":["TAX"]}"#]);
+        assert_eq!(typed(&serde_json::json!([["DATE"]])), None);
         std::fs::write(&path, "epochs = ").unwrap();
         let said = format!("{:#}", read(&path).unwrap_err());
         assert!(said.contains("c.toml") && !said.contains('\n'), "{said}");
+    }
+
+    #[test]
+    fn options_go_by_their_long_names_and_take_as_many_values_as_when_typed() {
+        let resolved = |values: &[(&str, &[&str])]| {
+            let typed = |v: &[&str]| v.iter().map(ToString::to_string).collect();
+            let values = values.iter().map(|(name, v)| (name.to_string(), typed(v))).collect();
+            Settings { path: "c.toml".into(), values }.resolved(&crate::arguments::command(), "train")
+        };
+        let known = resolved(&[("val-keys", &["a"]), ("allowed-label", &["DATE", "TIME"])]).unwrap();
+        assert_eq!(known.values.keys().collect::<Vec<_>>(), ["allowed-label", "val-keys-s3"]);
+        let said = |values| resolved(values).unwrap_err().to_string();
+        assert_eq!(said(&[("lr", &["1", "2"])]), "--config c.toml: lr: 2 values, but --lr takes one");
+        let twice = said(&[("val-keys", &["a"]), ("val-keys-s3", &["b"])]);
+        assert_eq!(twice, "--config c.toml: --val-keys-s3 is given twice");
+        assert!(said(&[("config", &["a"])]).contains("there is no option --config;"));
     }
 }

@@ -2,12 +2,15 @@
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use layoutlm_trainer::config::InvalidConfig;
 use serde_json::Value;
 
-use crate::config_file::Settings;
+use crate::config_file::{self, Settings};
+use crate::exit::usage;
 
 /// Who said so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +27,11 @@ pub enum Origin {
 
 /// Every option with a value, in the order of `--help`.
 #[derive(Debug, Clone, Default)]
-pub struct Effective(Vec<(String, Value, Origin)>);
+pub struct Effective {
+    options: Vec<(String, Value, Origin)>,
+    /// The file of `--config`; empty without one.
+    file: PathBuf,
+}
 
 impl Effective {
     /// Reads what was parsed; `file` holds the options that came from `--config`.
@@ -46,17 +53,33 @@ impl Effective {
             };
             Some((name.to_string(), value, origin))
         };
-        Self(command.get_arguments().filter_map(one).collect())
+        let options = command.get_arguments().filter_map(one).collect();
+        Self { options, file: file.path.clone() }
     }
 
-    /// Who gave an option its value; nobody where it has none.
-    pub fn origin(&self, name: &str) -> Origin {
-        self.0.iter().find(|(n, ..)| n == name).map_or(Origin::Default, |(.., origin)| *origin)
+    /// Who gave an option, named with or without its dashes, its value; nobody where it has none.
+    pub fn origin(&self, flag: &str) -> Origin {
+        let found = self.options.iter().find(|(name, ..)| name == bare(flag));
+        found.map_or(Origin::Default, |(.., origin)| *origin)
+    }
+
+    /// All but one option.
+    #[must_use]
+    pub fn without(mut self, flag: &str) -> Self {
+        self.options.retain(|(name, ..)| name != bare(flag));
+        self
+    }
+
+    /// The caller's mistake; with the file of `--config` where the value is from there.
+    pub fn mistaken(&self, error: InvalidConfig) -> anyhow::Error {
+        let from_file = error.flag.split('/').any(|flag| self.origin(flag) == Origin::File);
+        let error = anyhow::Error::from(error);
+        usage(if from_file { error.context(config_file::flag(&self.file)) } else { error })
     }
 
     /// By name, for the run's record.
     pub fn values(&self) -> BTreeMap<String, Value> {
-        self.0.iter().map(|(name, value, _)| (name.clone(), value.clone())).collect()
+        self.options.iter().map(|(name, value, _)| (name.clone(), value.clone())).collect()
     }
 
     /// As a TOML file that `--config` takes, with a comment on every value that is not the default.
@@ -71,8 +94,13 @@ impl Effective {
             };
             format!("{name} = {value}{comment}\n")
         };
-        self.0.iter().map(line).collect()
+        self.options.iter().map(line).collect()
     }
+}
+
+/// An option's name without its dashes.
+fn bare(flag: &str) -> &str {
+    flag.trim_start_matches('-')
 }
 
 /// A number or truth value where the option takes one, else text.

@@ -14,19 +14,33 @@ pub struct NotProven(pub anyhow::Error);
 #[derive(Debug)]
 pub struct Interrupted(pub String);
 
-macro_rules! shows_inner {
-    ($name:ident) => {
+macro_rules! shown_as {
+    ($name:ident, $text:expr) => {
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "{:#}", self.0)
+                f.write_str(&$text(&self.0))
             }
         }
         impl std::error::Error for $name {}
     };
 }
-shows_inner!(Usage);
-shows_inner!(NotProven);
-shows_inner!(Interrupted);
+shown_as!(Usage, sentence);
+shown_as!(NotProven, sentence);
+shown_as!(Interrupted, String::clone);
+
+/// An error and its causes on one line.
+///
+/// Most errors here spell out their cause themselves, so that a log line made of one is complete, and still give it as
+/// their source, so that its kind can be asked for: what was said already is not said again.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
 
 /// Marks an error as the caller's: wrong flags or unreadable input.
 pub fn usage<E: Into<anyhow::Error>>(error: E) -> anyhow::Error {
@@ -56,6 +70,26 @@ pub fn code_of(result: anyhow::Result<()>) -> ExitCode {
     } else {
         1
     };
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", sentence(&error));
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use anyhow::Context;
+    use layoutlm_trainer::files::FileError;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once_whether_or_not_their_error_tells_them() {
+        let missing = || std::io::Error::other("no such file");
+        let complete = FileError::at(Path::new("a.json"))(missing());
+        assert_eq!(sentence(&complete.into()), "a.json: no such file");
+        let bare = Err::<(), _>(missing()).context("--config a.toml").unwrap_err();
+        assert_eq!(sentence(&bare), "--config a.toml: no such file");
+        assert_eq!(usage(bare).to_string(), "--config a.toml: no such file");
+    }
 }

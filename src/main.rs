@@ -12,9 +12,11 @@ mod interrupt;
 mod progress;
 mod sagemaker;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use commands::Memory;
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
@@ -28,12 +30,17 @@ fn main() -> ExitCode {
         Memory::GiveBack => allocator::give_back_freed_memory(),
         Memory::AsUsual => {}
     }
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    log_to_stderr();
     exit::code_of(commands::run(cli.command))
+}
+
+/// Warnings go to stderr, or what RUST_LOG asks for; in colour only where somebody looks on.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !plain)
+        .init();
 }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use layoutlm_aws::sagemaker::{Layout, arguments};
 
 use crate::cloud::sort;
-use crate::exit::Interrupted;
+use crate::exit::{Interrupted, sentence};
 
 /// Starts the program anew with the flags and variables that hyperparameters stand for, where it was started as a
 /// training container is.
@@ -41,7 +41,7 @@ pub fn conclude(result: &anyhow::Result<()>, run_dir: &Path) -> anyhow::Result<(
         Ok(()) => layout.publish(run_dir).map_err(sort),
         // Stopped from outside: the job is started again and goes on.
         Err(error) if error.is::<Interrupted>() => Ok(()),
-        Err(error) => layout.fail(&format!("{error:#}")).map_err(sort),
+        Err(error) => layout.fail(&sentence(error)).map_err(sort),
     }
 }
 

@@ -70,6 +70,17 @@ pub enum LabelError {
         /// What it is merged into.
         target: String,
     },
+    /// One merge target given more than once, perhaps in different case.
+    #[error("the merge target {0} is given twice: list all of its sources once")]
+    RepeatedTarget(String),
+    /// A merge target that can't be an entity type.
+    #[error("{target:?} can't be a merge target: it {fault}; expected an entity type without B-/I- prefix")]
+    NoTarget {
+        /// The target as given.
+        target: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// A merge preset of an unknown name.
     #[error("unknown merge preset {0:?}: expected amounts, date_time, address_phone, sroie or none")]
     UnknownPreset(String),
@@ -249,6 +260,43 @@ impl From<LabelSet> for Vec<String> {
 /// Merge target → source labels, all upper case.
 pub type Merges = BTreeMap<String, Vec<String>>;
 
+/// What keeps a name from being an entity type, as the end of a sentence; `None` when nothing does.
+pub(crate) fn type_fault(name: &str) -> Option<&'static str> {
+    let name = name.trim();
+    let starts = |prefix: &str| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if name.is_empty() {
+        Some("is empty")
+    } else if starts("B-") || starts("I-") {
+        Some("has a BIO prefix")
+    } else if name.contains(char::is_control) {
+        // Lists of tags are kept one a line.
+        Some("holds a line break or another control character")
+    } else {
+        None
+    }
+}
+
+/// Merges in upper case from targets and their sources as given.
+///
+/// # Errors
+/// [`LabelError::NoTarget`] for a target that is no entity type, [`LabelError::RepeatedTarget`] when one occurs twice:
+/// the sources of one of them would be lost.
+pub fn named_merges(given: impl IntoIterator<Item = (String, Vec<String>)>) -> Result<Merges, LabelError> {
+    let upper = |s: &str| s.trim().to_uppercase();
+    let mut merges = Merges::new();
+    for (target, sources) in given {
+        let name = upper(&target);
+        let fault = type_fault(&name).or((name == "O").then_some("is what words of no entity are called"));
+        if let Some(fault) = fault {
+            return Err(LabelError::NoTarget { target, fault });
+        }
+        if merges.insert(name.clone(), sources.iter().map(|s| upper(s)).collect()).is_some() {
+            return Err(LabelError::RepeatedTarget(name));
+        }
+    }
+    Ok(merges)
+}
+
 /// The merges of a named preset.
 ///
 /// # Errors
@@ -282,8 +330,8 @@ impl LabelScheme {
     /// `allowed` names labels *after* merging; `None` allows every label.
     ///
     /// # Errors
-    /// [`LabelError::ContradictoryMerge`] when a label has two targets, [`LabelError::ChainedMerge`] when one is both
-    /// source and target, [`LabelError::UnknownLabel`] for an allowed
+    /// Those of [`named_merges`]; [`LabelError::ContradictoryMerge`] when a label has two targets,
+    /// [`LabelError::ChainedMerge`] when one is both source and target, [`LabelError::UnknownLabel`] for an allowed
     /// name that is neither a merge target nor in `known`.
     pub fn new(
         merges: Merges,
@@ -291,8 +339,7 @@ impl LabelScheme {
         known: &BTreeSet<String>,
     ) -> Result<Self, LabelError> {
         let upper = |s: &str| s.trim().to_uppercase();
-        let merges: Merges =
-            merges.into_iter().map(|(t, s)| (upper(&t), s.iter().map(|l| upper(l)).collect())).collect();
+        let merges = named_merges(merges)?;
         refuse_contradictions(&merges)?;
         let allowed = allowed
             .map(|names| {
@@ -425,6 +472,22 @@ mod tests {
         m.insert("WHEN".into(), vec!["DATE".into()]);
         let e = LabelScheme::new(m, None, &core_labels()).unwrap_err();
         assert!(matches!(e, LabelError::ChainedMerge { label, .. } if label == "DATE"));
+    }
+
+    #[test]
+    fn merge_targets_are_entity_types_and_given_once_whatever_their_case() {
+        let scheme = |targets: &[&str]| {
+            let merges =
+                targets.iter().zip(["TAX", "SUBTOTAL"]).map(|(t, s)| (t.to_string(), vec![s.into()]));
+            LabelScheme::new(merges.collect(), None, &core_labels())
+        };
+        for bad in ["O", "o", "", " ", "B-X", "i-x", "A\nB"] {
+            let said = scheme(&[bad]).unwrap_err();
+            assert!(matches!(said, LabelError::NoTarget { .. }), "{bad:?}: {said}");
+        }
+        let said = scheme(&["AMOUNT", "amount"]).unwrap_err();
+        assert_eq!(said, LabelError::RepeatedTarget("AMOUNT".into()));
+        assert_eq!(scheme(&["amount"]).unwrap().entity("TAX"), Some("AMOUNT"));
     }
 
     #[test]

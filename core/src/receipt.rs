@@ -1,6 +1,7 @@
 //! Receipts as they come in: words with raw boxes and, for training, labels. One JSON object per line.
 //!
-//! Every field is checked here once; a [`Receipt`] that exists has finite boxes and unique word ids.
+//! Every field is checked here once; a [`Receipt`] that was read has finite boxes, unique word ids and label names in
+//! upper case.
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
@@ -8,9 +9,13 @@ use std::io::BufRead;
 use serde::{Deserialize, Serialize};
 
 use crate::bbox::{Origin, Page};
+use crate::label::type_fault;
 
 /// Longest text of one receipt line in a JSONL file, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
+
+/// UTF-8's own, at the start of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Where the truth about a label stands; only `VALID` ones train by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -27,6 +32,19 @@ pub enum ValidationStatus {
     Pending,
     /// Never validated.
     None,
+}
+
+impl ValidationStatus {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "VALID",
+            Self::Invalid => "INVALID",
+            Self::NeedsReview => "NEEDS_REVIEW",
+            Self::Pending => "PENDING",
+            Self::None => "NONE",
+        }
+    }
 }
 
 /// One OCR word.
@@ -111,14 +129,27 @@ pub enum ReceiptError {
 }
 
 impl Receipt {
-    /// Reads and checks one JSON object.
+    /// Reads and checks one JSON object; its labels come out as [`Self::name_labels`] writes them.
     ///
     /// # Errors
     /// [`ReceiptError`] with the field's path.
     pub fn from_json(text: &str) -> Result<Self, ReceiptError> {
-        let receipt: Self = serde_json::from_str(text).map_err(|e| ReceiptError::Json(e.to_string()))?;
+        let mut receipt: Self = serde_json::from_str(text).map_err(|e| ReceiptError::Json(e.to_string()))?;
+        // First, so that a refusal quotes what is written there.
         receipt.check()?;
+        receipt.name_labels();
         Ok(receipt)
+    }
+
+    /// Writes labels in upper case and without spaces around them: they are names, not texts, and merges, allow lists
+    /// and models know them in that form only.
+    pub fn name_labels(&mut self) {
+        for label in self.words.iter_mut().filter_map(|w| w.label.as_mut()) {
+            let name = label.trim().to_uppercase();
+            if *label != name {
+                *label = name;
+            }
+        }
     }
 
     /// Checks what the type alone can't: sizes positive, boxes finite, word ids unique, labels well formed.
@@ -147,12 +178,8 @@ impl Receipt {
                 let (l, w) = (word.line_id, word.word_id);
                 return fail(format!("words[{i}].word_id"), format!("line_id {l}, word_id {w} occurs twice"));
             }
-            if word
-                .label
-                .as_deref()
-                .is_some_and(|l| l.is_empty() || l.starts_with("B-") || l.starts_with("I-"))
-            {
-                let reason = "expected O or an entity type without B-/I- prefix".to_string();
+            if let Some((label, fault)) = word.label.as_deref().and_then(|l| Some((l, type_fault(l)?))) {
+                let reason = format!("{label:?} {fault}; expected O or an entity type without B-/I- prefix");
                 return fail(format!("words[{i}].label"), reason);
             }
         }
@@ -213,7 +240,8 @@ pub struct ReadReceipts {
     pub skipped: Vec<BadLine>,
 }
 
-/// Receipts of a reader as they come, one JSON object per line; blank lines are passed over.
+/// Receipts of a reader as they come, one JSON object per line; blank lines and a byte order mark at the start are
+/// passed over.
 ///
 /// A line that can't be read is an error and the next call goes on behind it, except where the reader itself fails:
 /// then [`ReceiptLines::has_failed`] is true and there is nothing more. A receipt that occurs twice is a bad line.
@@ -258,7 +286,10 @@ impl<R: BufRead> Iterator for ReceiptLines<R> {
                     return Some(Err(self.bad(ReceiptError::Json(error.to_string()))));
                 }
             }
-            match parse_line(&self.buffer, &mut self.seen) {
+            // A byte order mark, as Windows programs write one, belongs to the file and not to its first line.
+            let mark = if self.line == 1 { BYTE_ORDER_MARK } else { &[] };
+            let line = self.buffer.strip_prefix(mark).unwrap_or(&self.buffer);
+            match parse_line(line, &mut self.seen) {
                 Ok(None) => {}
                 Ok(Some(receipt)) => return Some(Ok(receipt)),
                 Err(error) => return Some(Err(self.bad(error))),
@@ -330,6 +361,27 @@ mod tests {
         assert!(Receipt::from_json(&GOOD.replace("DATE", "B-DATE")).is_err());
         assert!(Receipt::from_json(&GOOD.replace("\"width\":10", "\"width\":0")).is_err());
         assert!(Receipt::from_json(&GOOD.replace("[0,0,1,1]", "[0,0,1,1e999]")).is_err());
+    }
+
+    #[test]
+    fn labels_are_names_whatever_their_case_and_the_spaces_around_them() {
+        let read = |label: &str| Receipt::from_json(&GOOD.replace("DATE", label));
+        assert_eq!(read(" date ").unwrap().words[0].label.as_deref(), Some("DATE"));
+        assert_eq!(read("o").unwrap().words[0].label.as_deref(), Some("O"));
+        for bad in ["b-date", "I-date", " B-DATE", " ", r"DA\nTE", r"DA\u0000TE"] {
+            let said = read(bad).unwrap_err().to_string();
+            assert!(said.starts_with("words[0].label: ") && said.lines().count() == 1, "{bad:?}: {said}");
+        }
+        let mut unread = read("DATE").unwrap();
+        unread.words[0].label = Some("b-date".into());
+        assert!(unread.check().is_err(), "what came by another way than JSON is checked alike");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over_at_the_start_of_a_file_and_nowhere_else() {
+        let marked = format!("\u{feff}{GOOD}\n");
+        assert_eq!(read_jsonl(marked.as_bytes(), "r", BadLines::Refuse).unwrap().receipts.len(), 1);
+        assert!(read_jsonl(format!("\n{marked}").as_bytes(), "r", BadLines::Refuse).is_err());
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl WindowRule {
         let mut windows = Vec::new();
         let mut start = 0;
         while start < n {
-            let full = (start + self.size).min(n);
+            let full = start.saturating_add(self.size).min(n);
             let end = match self.overflow {
                 Overflow::Cut => fitting_end(token_counts, start, full, budget),
                 Overflow::Truncate => full,
@@ -185,6 +185,11 @@ mod tests {
         assert_eq!(cut, [0..3, 3..6]);
         let cut = rule(8, 6, 12).cut(&[2; 10]);
         assert_eq!(cut, [0..5, 4..9, 8..10]);
+    }
+
+    #[test]
+    fn the_greatest_size_cuts_as_one_without_an_end() {
+        assert_eq!(rule(usize::MAX, usize::MAX, 12).cut(&[3; 10]), [0..3, 3..6, 6..9, 9..10]);
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! `evaluate`: what a model is worth on labelled receipts.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use layoutlm_core::encoder::Encoder;
 use layoutlm_core::encoding::Encoding;
 use layoutlm_core::evaluate::{Evaluation, GoldReceipt, score_receipts, slices, summarize};
 use layoutlm_core::heldout::{GoldRule, HeldOut, LineTags};
-use layoutlm_core::receipt::{Receipt, ValidationStatus};
+use layoutlm_core::receipt::Receipt;
 use layoutlm_core::window::{Overflow, WindowRule};
 use layoutlm_trainer::data::{upstream_pages, upstream_rules};
 use layoutlm_trainer::model_folder;
 use layoutlm_trainer::report::{table_text, tables};
-use layoutlm_trainer::stats::{DATA_FILE, DataStats, slice_groups};
+use layoutlm_trainer::stats::slice_groups;
 use serde::Serialize;
 
 use super::model::{EngineArgs, Model};
@@ -20,13 +19,17 @@ use super::receipts::read;
 use crate::exit::usage;
 use crate::progress;
 
+mod trained;
+
+use trained::Trained;
+
 /// Flags of `evaluate`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Checkpoint folder, run folder or bundle.
     #[arg(long)]
     model: PathBuf,
-    /// Labelled receipts: a JSONL file, or a folder with `SPLIT.jsonl`.
+    /// Labelled receipts: a JSONL file, or a folder with `SPLIT.jsonl`. Those without a label take no part.
     #[arg(long)]
     data: PathBuf,
     /// Which file of a folder to use.
@@ -77,16 +80,21 @@ struct Scores {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let path =
         if args.data.is_dir() { args.data.join(format!("{}.jsonl", args.split)) } else { args.data.clone() };
-    let mut receipts = read(&path, args.skip_bad_lines)?;
+    let receipts = read(&path, args.skip_bad_lines)?;
     if receipts.is_empty() {
         return Err(usage(anyhow::anyhow!("{}: no receipts", path.display())));
     }
     let mut model = Model::open(&args.model, &args.engine)?;
-    if args.rules == Rules::Python {
-        receipts.iter_mut().for_each(as_python_saw);
-        model.encoder = python_rules(&model.encoder)?;
+    let trained = Trained::of(&args.model);
+    let mut receipts = trained.labelled(receipts, &path)?;
+    match args.rules {
+        Rules::Own => trained.place(&mut receipts, &path),
+        Rules::Python => {
+            receipts.iter_mut().for_each(as_python_saw);
+            model.encoder = python_rules(&model.encoder)?;
+        }
     }
-    let scores = score_with(&model, &receipts, trained_merchants(&args.model).as_ref())?;
+    let scores = score_with(&model, &receipts, &trained)?;
     if args.store_temperature {
         store(&args.model, scores.evaluation.calibration.fitted_temperature)?;
     }
@@ -102,15 +110,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// Labels and scores receipts with a checkpoint or bundle.
 pub fn score(model: &Path, receipts: &[Receipt], engine: &EngineArgs) -> anyhow::Result<Evaluation> {
     let opened = Model::open(model, engine)?;
-    Ok(score_with(&opened, receipts, trained_merchants(model).as_ref())?.evaluation)
+    Ok(score_with(&opened, receipts, &Trained::of(model))?.evaluation)
 }
 
-fn score_with(
-    model: &Model,
-    receipts: &[Receipt],
-    trained: Option<&BTreeSet<String>>,
-) -> anyhow::Result<Scores> {
-    let status = ValidationStatus::Valid;
+fn score_with(model: &Model, receipts: &[Receipt], trained: &Trained) -> anyhow::Result<Scores> {
+    let status = trained.status;
     let gold: Vec<GoldReceipt> =
         receipts.iter().map(|r| GoldReceipt::new(&model.encoder, r, status)).collect::<Result<_, _>>()?;
     let bar = progress::bar(gold.len() as u64, "receipts");
@@ -120,7 +124,7 @@ fn score_with(
     bar.finish_and_clear();
     let mut evaluation = summarize(&model.encoder, &scored)?;
     let windows: Vec<usize> = gold.iter().map(|r| r.encoded.windows.len()).collect();
-    evaluation.slices = slices(&scored, &slice_groups(receipts, &windows, trained))?;
+    evaluation.slices = slices(&scored, &slice_groups(receipts, &windows, trained.merchants.as_ref()))?;
     let encoding = model.encoder.encoding();
     let rule = GoldRule { labels: &encoding.labels, merges: encoding.scheme.merges(), status };
     let lines: Vec<LineTags> = receipts
@@ -131,13 +135,6 @@ fn score_with(
         })
         .collect();
     Ok(Scores { evaluation, held_out: HeldOut::score(&lines)? })
-}
-
-/// Merchants that a run trained on, from the data record beside its model.
-fn trained_merchants(model: &Path) -> Option<BTreeSet<String>> {
-    let beside = [model.join(DATA_FILE), model.parent()?.join(DATA_FILE)];
-    let text = beside.iter().find_map(|p| std::fs::read_to_string(p).ok())?;
-    Some(serde_json::from_str::<DataStats>(&text).ok()?.train_merchants)
 }
 
 /// Boxes in shares of the page with y growing upwards, as the receipt database keeps them, under a page of the

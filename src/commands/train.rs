@@ -3,13 +3,15 @@
 use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
-use layoutlm_trainer::config::TrainConfig;
+use layoutlm_trainer::config::{PrecisionChoice, TrainConfig};
+use layoutlm_trainer::gpu::Precision;
 use layoutlm_trainer::parallel::Launch;
 use layoutlm_trainer::train::{Observers, Outcome, Setup, Silent, TrainData, TrainError, train_on};
 
 use super::evaluate::table;
 use super::export::export_bundle;
 use super::model::EngineArgs;
+use crate::effective::{Effective, Origin};
 use crate::exit::{Interrupted, usage};
 use crate::{interrupt, sagemaker};
 
@@ -25,6 +27,8 @@ pub use args::{Args, DataArgs, EncodingArgs, LabelArgs, StartArgs};
 pub use observer::Console;
 pub use sources::{divide, gather, known_labels};
 
+use sources::used;
+
 /// Reads the data and checks the settings of a run.
 pub fn prepare(args: &Args) -> anyhow::Result<(TrainConfig, TrainData)> {
     let runs = &args.output.output_dir;
@@ -34,9 +38,10 @@ pub fn prepare(args: &Args) -> anyhow::Result<(TrainConfig, TrainData)> {
     args.data.cloud.check()?;
     cloud::place(args)?;
     let dataset = gather(&args.data, &args.effective)?;
-    let config = args.to_config(&known_labels(&dataset))?;
-    config.check().map_err(usage)?;
-    let data = divide(dataset, &args.data, &config)?;
+    let asked = used(&args.data, &args.effective)?.values();
+    let config = TrainConfig { asked, ..args.to_config(&known_labels(&dataset))? };
+    config.check().map_err(|e| args.effective.mistaken(e))?;
+    let data = divide(dataset, &args.data, &args.effective, &config)?;
     Ok((config, data))
 }
 
@@ -63,8 +68,9 @@ fn train_and_send(args: &Args) -> anyhow::Result<()> {
     }
     let spot = SpotWatch::start(!args.data.cloud.no_spot_watch, &signals.stop);
     let reporter = cloud::reporter(args, signals.clone(), spot)?;
-    introduce(args, &config, &data);
+    introduce(&used(&args.data, &args.effective)?, &config, &data);
     eprintln!("device: {}", setup.describe(&config));
+    warn_of_fp32(&setup, &config);
     let validation = engine.is_some().then(|| data.validation.clone());
     let mut observers = Observers(vec![Box::new(Console::new())]);
     if sagemaker::is_container() {
@@ -73,7 +79,10 @@ fn train_and_send(args: &Args) -> anyhow::Result<()> {
     if let Some(reporter) = reporter {
         observers.0.push(Box::new(reporter));
     }
-    let outcome = train_on(&setup, config, data, &mut observers, &signals.stop).map_err(sort)?;
+    let outcome = train_on(&setup, config, data, &mut observers, &signals.stop).map_err(|e| match e {
+        TrainError::Config(wrong) => args.effective.mistaken(wrong),
+        other => sort(other),
+    })?;
     finish(&outcome)?;
     if let (Some(engine), Some(receipts)) = (engine, validation) {
         export_bundle(&outcome.run_dir.join("best"), &outcome.run_dir.join("bundle"), receipts, &engine)?;
@@ -104,7 +113,9 @@ fn follow(setup: &Setup, config: TrainConfig, data: TrainData, stop: &AtomicBool
 
 /// What exports the best checkpoint, if that was asked for; found before training rather than after a night of it.
 fn engine(args: &Args) -> anyhow::Result<Option<EngineArgs>> {
-    if !args.output.export_onnx {
+    // A library that was typed is tried even if nothing is exported; the variable is there for other programs.
+    let typed = args.effective.origin("--onnxruntime") == Origin::CommandLine;
+    if !args.output.export_onnx && !typed {
         return Ok(None);
     }
     let threads = args.device.threads.and_then(|t| u16::try_from(t).ok());
@@ -112,17 +123,30 @@ fn engine(args: &Args) -> anyhow::Result<Option<EngineArgs>> {
     match engine.runtime() {
         Err(e) if engine.onnxruntime.is_some() => Err(usage(e)),
         Err(e) => Err(e),
-        Ok(_) => Ok(Some(engine)),
+        Ok(_) => Ok(args.output.export_onnx.then_some(engine)),
     }
 }
 
 /// Says what this run will do before it does it.
-fn introduce(args: &Args, config: &TrainConfig, data: &TrainData) {
-    eprint!("{}", args.effective.toml());
+fn introduce(used: &Effective, config: &TrainConfig, data: &TrainData) {
+    eprint!("{}", used.toml());
     eprintln!("loader: {}", config.loader.describe());
     eprintln!("data: {}", data.source);
     if let Some(leakage) = &data.leakage {
         eprintln!("{leakage}");
+    }
+}
+
+/// Says that the number format asked for is not the one computed in: there is no card that `--device auto` could take.
+fn warn_of_fp32(setup: &Setup, config: &TrainConfig) {
+    let PrecisionChoice::Given(asked) = config.precision else { return };
+    let fp32 = TrainConfig { precision: PrecisionChoice::Given(Precision::Fp32), ..config.clone() };
+    // Only on a card does the format make a difference.
+    if asked != Precision::Fp32 && setup.describe(config) == setup.describe(&fp32) {
+        let name = asked.name();
+        eprintln!(
+            "warning: --precision {name} is for a card, and none was found: the processor computes in fp32"
+        );
     }
 }
 

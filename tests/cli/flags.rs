@@ -7,6 +7,9 @@ use layoutlm_tests::model::write_checkpoint;
 
 use crate::{arg, cli, ok, refused, synthesise};
 
+/// More than any count can be.
+const HUGE: &str = "18446744073709551615";
+
 /// Wrong values by flag, and what is said of them.
 const WRONG: &[(&[&str], &str)] = &[
     (&["--config", "/no/such.toml"], "--config /no/such.toml"),
@@ -42,6 +45,9 @@ const WRONG: &[(&[&str], &str)] = &[
     (&["--item-window-augment", "--scope", "line_items"], "--item-window-augment with --scope line_items"),
     (&["--item-window-augment", "--item-window-size", "0"], "--item-window-size"),
     (&["--item-window-augment", "--item-window-stride", "0"], "--item-window-stride"),
+    (&["--item-window-size", "0"], "--item-window-size/--item-window-stride 0/150"),
+    (&["--item-window-stride", "999"], "--item-window-size/--item-window-stride 200/999"),
+    (&["--window-size", HUGE], "must be at most 1000000"),
     (&["--reading-order", "zigzag"], "--reading-order"),
     (&["--decoding", "beam"], "--decoding"),
     (&["--pretrained", "/no/such/model"], "--pretrained /no/such/model"),
@@ -51,6 +57,10 @@ const WRONG: &[(&[&str], &str)] = &[
     (&["--scratch-hidden", "8", "--scratch-heads", "0"], "--scratch-heads"),
     (&["--scratch-hidden", "8", "--scratch-layers", "0"], "--scratch-layers"),
     (&["--scratch-hidden", "8", "--scratch-vocab", "9"], "--scratch-vocab 9"),
+    (&["--scratch-hidden", HUGE], "must be at most 65536"),
+    (&["--scratch-heads", "0"], "--scratch-heads 0: must be at least 1"),
+    (&["--scratch-layers", "0"], "--scratch-layers 0: must be at least 1"),
+    (&["--scratch-vocab", "1"], "--scratch-vocab 1: must be at least 300"),
     (&["--dropout", "1"], "--dropout 1"),
     (&["--freeze-embeddings=x"], "--freeze-embeddings"),
     (&["--freeze-layers", "99"], "--freeze-layers 99"),
@@ -63,16 +73,22 @@ const WRONG: &[(&[&str], &str)] = &[
     (&["--auto-batch=x"], "--auto-batch"),
     (&["--epochs", "0"], "--epochs 0"),
     (&["--epochs", "x"], "--epochs"),
+    (&["--epochs", "4000000000"], "--epochs 4000000000: must be at most 100000"),
+    (&["--epochs", HUGE], "must be at most 100000"),
     (&["--batch-size", "0"], "--batch-size 0"),
+    (&["--batch-size", HUGE], "must be at most 1000000"),
     (&["--max-batch-tokens", "0"], "--max-batch-tokens 0"),
+    (&["--max-batch-tokens", HUGE], "must be at most 1000000000"),
     (&["--group-by-length=x"], "--group-by-length"),
     (&["--pad-to-max-length=x"], "--pad-to-max-length"),
     (&["--gradient-accumulation-steps", "0"], "--gradient-accumulation-steps 0"),
+    (&["--gradient-accumulation-steps", HUGE], "must be at most 1000000"),
     (&["--lr", "0"], "--lr 0"),
     (&["--lr", "NaN"], "--lr NaN"),
     (&["--warmup-ratio", "1.5"], "--warmup-ratio 1.5"),
     (&["--weight-decay", "-1"], "--weight-decay"),
     (&["--max-grad-norm", "0"], "--max-grad-norm 0"),
+    (&["--max-grad-norm", "inf"], "--max-grad-norm inf"),
     (&["--layer-lr-decay", "1.5"], "--layer-lr-decay 1.5"),
     (&["--ema-decay", "1"], "--ema-decay 1"),
     (&["--label-smoothing", "1"], "--label-smoothing 1"),
@@ -85,6 +101,7 @@ const WRONG: &[(&[&str], &str)] = &[
     (&["--checkpoint-metric", "f2"], "--checkpoint-metric"),
     (&["--checkpoint-metric", "label_TIP_f1"], "--checkpoint-metric label_TIP_f1"),
     (&["--threads", "0"], "--threads 0"),
+    (&["--threads", HUGE], "must be at most 1024"),
     (&["--output-s3-path", "s3://"], "--output-s3-path"),
     (&["--dynamo-source", "query"], "--dynamo-source query"),
     (&["--dynamo-concurrency", "0"], "--dynamo-concurrency"),
@@ -95,10 +112,27 @@ const WRONG: &[(&[&str], &str)] = &[
     (&["--no-spot-watch=x"], "--no-spot-watch"),
     (&["--resume-from-s3", "/no/such/run"], "--resume-from-s3 /no/such/run"),
     (&["--keep-checkpoints", "0"], "--keep-checkpoints 0"),
+    (&["--keep-checkpoints", HUGE], "must be at most 1000000"),
     (&["--no-eval-heldout-windowed=x"], "--no-eval-heldout-windowed"),
     (&["--export-onnx=x"], "--export-onnx"),
     (&["--export-onnx", "--onnxruntime", "/no/such/library.so"], "/no/such/library.so"),
+    (&["--onnxruntime", "/no/such/library.so"], "/no/such/library.so"),
     (&["--dataset-snapshot-save", "/proc/no/such"], "/proc/no/such"),
+];
+
+/// Wrong values of the flags that `data snapshot` shares with `train`.
+const WRONG_FOR_SNAPSHOTS: &[(&[&str], &str)] = &[
+    (&["--allowed-label", "REFUND"], "no entity is left to learn"),
+    (&["--o-entity-ratio", "0"], "--o-entity-ratio 0: must be above 0"),
+    (&["--window-size", "0"], "--window-size/--window-stride 0/150"),
+    (&["--item-window-size", "0"], "--item-window-size/--item-window-stride 0/150"),
+    (&["--scratch-layers", "0"], "--scratch-layers 0: must be at least 1"),
+    (&["--dropout", "5"], "--dropout 5: must be at least 0 and below 1"),
+    (&["--freeze-layers", "99"], "--freeze-layers 99: the model has 2 encoder layers"),
+    (&["--freeze-layers", "4", "--scratch-hidden", "8"], "--freeze-layers 4: the model has 3 encoder layers"),
+    (&["--dynamo-source", "query"], "--dynamo-source query"),
+    (&["--cache-hours", "-1"], "--cache-hours -1"),
+    (&["--dynamo-table", "t"], "exclude each other"),
 ];
 
 #[test]
@@ -118,11 +152,7 @@ fn every_flag_refuses_a_wrong_value_with_one_sentence_and_writes_nothing() {
             }
         }
         args.extend(*flags);
-        let said = refused(&args, 2);
-        let error: Vec<&str> = said.lines().filter(|l| l.starts_with("error: ")).collect();
-        assert_eq!(error.len(), 1, "{flags:?}: {said}");
-        assert!(error[0].contains(expected), "{flags:?}: {said}");
-        assert_eq!(said.lines().last(), Some(error[0]), "{flags:?}: {said}");
+        said_in_one_sentence(&args, expected);
         assert_eq!(listing(folder.path()), before, "{flags:?} wrote something");
     }
     let base = ["train", "--data", &data, "--pretrained", &model];
@@ -134,6 +164,31 @@ fn every_flag_refuses_a_wrong_value_with_one_sentence_and_writes_nothing() {
         assert!(said.contains(expected), "{said}");
         assert_eq!(listing(folder.path()), before, "{flags:?} wrote something");
     }
+}
+
+#[test]
+fn a_snapshot_refuses_what_training_would_refuse_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| arg(&folder.path().join(name)).to_string();
+    fs::create_dir(path("model")).unwrap();
+    write_checkpoint(&folder.path().join("model"));
+    synthesise(&folder.path().join("data"), 8);
+    let (data, model, frozen) = (path("data"), path("model"), path("frozen"));
+    let before = listing(folder.path());
+    for (flags, expected) in WRONG_FOR_SNAPSHOTS {
+        let base = ["data", "snapshot", "--data", &data, "--pretrained", &model, "--output", &frozen];
+        said_in_one_sentence(&[base.as_slice(), flags].concat(), expected);
+        assert_eq!(listing(folder.path()), before, "{flags:?} wrote something");
+    }
+}
+
+/// Exit 2, with one error that ends what is said.
+fn said_in_one_sentence(args: &[&str], expected: &str) {
+    let said = refused(args, 2);
+    let error: Vec<&str> = said.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(error.len(), 1, "{args:?}: {said}");
+    assert!(error[0].contains(expected), "{args:?}: {said}");
+    assert_eq!(said.lines().last(), Some(error[0]), "{args:?}: {said}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use layoutlm_tests::model::write_checkpoint;
 use serde_json::{Value, json};
 
-use crate::{arg, ok, refused, run, stderr};
+use crate::{arg, ok, refused, run, small_run, stderr};
 
 struct Case {
     folder: tempfile::TempDir,
@@ -138,4 +138,67 @@ fn a_missing_runtime_is_one_clear_sentence() {
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(!fs::exists(&bundle).unwrap());
     }
+}
+
+/// What `train` says of lines of JSON before it writes anything.
+fn refuse_to_train(case: &Case, lines: &str, flags: &[&str]) -> String {
+    let (data, runs) = (case.path("train.jsonl"), case.path("runs"));
+    fs::write(&data, lines).unwrap();
+    let mut args = small_run(&data, &runs);
+    args.retain(|a| *a != "--merge-amounts");
+    args.extend(flags);
+    let said = refused(&args, 2);
+    assert!(!fs::exists(&runs).unwrap(), "something was written");
+    said.lines().last().unwrap().to_string()
+}
+
+/// A receipt of one word with this label.
+fn labelled(name: &str, label: &str) -> String {
+    json!({ "image_id": name, "words": [{ "line_id": 0, "word_id": 0, "text": "1.00", "box": [0, 0, 9, 9],
+        "label": label }] })
+    .to_string()
+}
+
+#[test]
+fn merges_that_would_lose_a_label_or_make_no_entity_type_are_refused() {
+    let case = Case::new();
+    let lines = format!("{}\n{}\n", labelled("a", "TAX"), labelled("b", "TAX"));
+    for (merges, expected) in [
+        (r#"{"O":["TAX"]}"#, "\"O\" can't be a merge target"),
+        (r#"{"B-X":["TAX"]}"#, "\"B-X\" can't be a merge target: it has a BIO prefix"),
+        (r#"{"AMOUNT":["TAX"],"amount":["SUBTOTAL"]}"#, "the merge target AMOUNT is given twice"),
+        (r#"{"AMOUNT":["TAX"],"AMOUNT":["SUBTOTAL"]}"#, "the merge target AMOUNT is given twice"),
+        (r#"["AMOUNT"]"#, "expected a JSON object"),
+    ] {
+        let said = refuse_to_train(&case, &lines, &["--label-merges", merges]);
+        assert!(said.starts_with("error: --label-merges: ") && said.contains(expected), "{merges}: {said}");
+    }
+}
+
+#[test]
+fn labels_with_a_prefix_or_a_line_break_are_refused_by_their_line() {
+    let case = Case::new();
+    for (label, expected) in [("b-date", "\"b-date\" has a BIO prefix"), ("DA\nTE", "holds a line break")] {
+        let lines = format!("{}\n{}\n", labelled("a", "DATE"), labelled("b", label));
+        let said = refuse_to_train(&case, &lines, &[]);
+        assert!(said.contains("train.jsonl:2: words[0].label: ") && said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn what_went_wrong_is_said_once() {
+    let case = Case::new();
+    fs::write(case.path("latin.jsonl"), b"\xe9\n").unwrap();
+    let (data, runs) = (case.path("latin.jsonl"), case.path("runs"));
+    let said = refused(&small_run(&data, &runs), 2);
+    assert_eq!((said.matches("not UTF-8").count(), said.matches("latin.jsonl:1").count()), (1, 1), "{said}");
+    fs::write(&data, format!("{}\n{}\n", labelled("a", "DATE"), labelled("b", "DATE"))).unwrap();
+    let said = refused(&small_run(&data, "/proc/none/a"), 1);
+    assert_eq!(said.matches("os error 2").count(), 1, "{said}");
+}
+
+#[test]
+fn a_byte_order_mark_before_the_first_receipt_is_passed_over() {
+    let answer = Case::new().predict(&format!("\u{feff}{}", receipt(vec![])));
+    assert_eq!(answer["image_id"], "a");
 }

@@ -156,6 +156,88 @@ fn a_config_file_is_taken_flags_win_and_what_ran_is_printed_recorded_and_taken_b
 }
 
 #[test]
+fn a_wrong_value_of_a_file_is_told_with_the_file_unless_a_flag_replaces_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), folder.path().join("wrong.toml"));
+    synthesise(&data, 8);
+    let base = ["train", "--job-name", "x", "--scratch-hidden", "8", "--data", arg(&data), "--config"];
+    let said_of = |text: &str, more: &[&str]| {
+        fs::write(&file, text).unwrap();
+        let said = refused(&[base.as_slice(), &[arg(&file)], more].concat(), 2);
+        said.lines().last().unwrap().to_string()
+    };
+    let named = format!("error: --config {}: ", arg(&file));
+    for (text, expected) in [
+        ("epochs = [1, 2]", "epochs: 2 values, but --epochs takes one"),
+        ("lr = []", "lr: 0 values, but --lr takes one"),
+        ("data = [[\"a\", \"b\"]]", "data: [[\"a\",\"b\"]] is no option value"),
+        ("val_keys = \"a\"\nval_keys_s3 = \"b\"", "--val-keys-s3 is given twice"),
+        ("epochs = \"many\"", "invalid value 'many' for '--epochs <EPOCHS>'"),
+        ("merge_amounts = \"maybe\"", "invalid value 'maybe' for '--merge-amounts"),
+        ("epochs = 0", "--epochs 0: must be at least 1"),
+        ("window_size = 10", "--window-size/--window-stride 10/150"),
+        ("freeze_layers = 9", "--freeze-layers 9: the model has 3 encoder layers"),
+    ] {
+        let said = said_of(text, &[]);
+        assert!(said.starts_with(&named) && said.contains(expected), "{text}: {said}");
+    }
+    let said = said_of("epochs = 3", &["--epochs", "0"]);
+    assert_eq!(said, "error: --epochs 0: must be at least 1");
+}
+
+#[test]
+fn a_record_is_its_own_config_whatever_source_the_environment_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    synthesise(&path("data"), 8);
+    let (data, runs) = (path("data"), path("runs"));
+    let sources = [("DYNAMO_TABLE_NAME", "receipts"), ("LAYOUTLM_DATASET_SNAPSHOT_LOAD", "/no/such")];
+    let mut args = small_run(arg(&data), arg(&runs));
+    args.extend(["--early-stopping-patience", "1"]);
+    let output = cli().args(&args).envs(sources).env("LAYOUTLM_CONFIG", "").output().unwrap();
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains("dynamo-table = ") && !said.contains("dataset-snapshot-load = "), "{said}");
+    let first = json(&runs.join("small/run.json"));
+    let asked = &first["config"]["asked"];
+    assert_eq!(asked["data"], serde_json::json!([arg(&data)]));
+    assert_eq!((&asked["dynamo-table"], &asked["dataset-snapshot-load"]), (&Value::Null, &Value::Null));
+    assert_eq!(first["data_config"]["dynamo_table_name"], Value::Null);
+
+    // Again, with the table still named by the environment: it weighs less than the file's data.
+    let record = runs.join("small/run.json");
+    let again = ["train", "--config", arg(&record), "--job-name", "again"];
+    let output = cli().args(again).env("DYNAMO_TABLE_NAME", "receipts").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut second = json(&runs.join("again/run.json"));
+    second["config"]["asked"]["job-name"] = "small".into();
+    assert_eq!(&second["config"]["asked"], asked);
+
+    // Two that say something of this run still exclude each other.
+    let output = cli().args(again).env("LAYOUTLM_DATASET_SNAPSHOT_LOAD", "/no/such").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains("--data and --dataset-snapshot-load exclude each other"), "{said}");
+}
+
+#[test]
+fn what_is_logged_and_warned_of_has_no_colour_codes_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    synthesise(&path("data"), 8);
+    let (data, runs, frozen) = (path("data"), path("runs"), path("frozen"));
+    let mut args = small_run(arg(&data), arg(&runs));
+    args.extend(["--dataset-snapshot-save", arg(&frozen), "--precision", "bf16"]);
+    let output = cli().args(&args).env("RUST_LOG", "layoutlm_trainer=info").output().unwrap();
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("the encoded data set is frozen") && !said.contains('\u{1b}'), "{said}");
+    // The device is auto, and this program knows no card.
+    #[cfg(not(feature = "cuda"))]
+    assert!(said.contains("warning: --precision bf16 is for a card, and none was found"), "{said}");
+}
+
+#[test]
 fn a_loss_that_is_not_finite_exits_1_with_the_batch_saved() {
     let folder = tempfile::tempdir().unwrap();
     let (data, runs) = (folder.path().join("data"), folder.path().join("runs"));

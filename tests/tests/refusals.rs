@@ -94,3 +94,30 @@ fn a_body_that_stalls_holds_up_its_refusal_only_for_a_moment() {
     assert!(head.starts_with("http/1.1 415") && head.contains("connection: close"), "{head}");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
+
+/// Head of a call in chunks, of a media type that is read.
+const CHUNKED: &str = "POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n";
+
+#[test]
+fn a_body_in_chunks_that_was_read_to_its_end_leaves_the_connection_in_use() {
+    let server = TestServer::start(&BUNDLE.path(), |_| {});
+    let mut stream = connect(&server);
+    for _ in 0..2 {
+        stream.write_all(format!("{CHUNKED}expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(b"2\r\n{}\r\n0\r\n\r\n").unwrap();
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        let (head, body) = one_answer(&mut stream);
+        assert!(head.starts_with("http/1.1 4") && !head.contains("connection: close"), "{head}{body}");
+    }
+}
+
+#[test]
+fn a_body_that_is_broken_off_by_its_own_form_closes_the_connection_and_says_so() {
+    let server = TestServer::start(&BUNDLE.path(), |_| {});
+    let mut stream = connect(&server);
+    stream.write_all(format!("{CHUNKED}\r\nno length\r\n").as_bytes()).unwrap();
+    let (head, body) = one_answer(&mut stream);
+    assert!(head.starts_with("http/1.1 400") && head.contains("connection: close"), "{head}{body}");
+}

@@ -23,16 +23,29 @@ use super::app::App;
 /// How long an answer may wait for the rest of its request. A body under way is there by then.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What is left of a body when its borrower is done with it.
+#[derive(Default)]
+enum Rest {
+    /// It came to its end. A chunked body can't be asked that afterwards.
+    #[default]
+    Nothing,
+    /// It broke off, or was none.
+    Broken,
+    Unread(Body),
+}
+
 /// A body that goes back to its owner when the borrower drops it.
 struct Lent {
     body: Body,
-    home: Arc<Mutex<Option<Body>>>,
+    /// How it ended, once it has.
+    end: Option<Rest>,
+    home: Arc<Mutex<Rest>>,
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let rest = std::mem::take(&mut self.body);
-        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+        let unread = Rest::Unread(std::mem::take(&mut self.body));
+        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = self.end.take().unwrap_or(unread);
     }
 }
 
@@ -44,7 +57,13 @@ impl HttpBody for Lent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        match &frame {
+            Poll::Ready(None) => self.end = Some(Rest::Nothing),
+            Poll::Ready(Some(Err(_))) => self.end = Some(Rest::Broken),
+            _ => {}
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -63,12 +82,18 @@ pub(super) async fn read_off(State(app): State<Arc<App>>, request: Request, next
     }
     // Who asks first whether the body is wanted has not sent it, and must not be made to.
     let asks_first = request.headers().contains_key(header::EXPECT);
-    let home = Arc::new(Mutex::new(None));
-    let mut response = next.run(request.map(|body| Body::new(Lent { body, home: home.clone() }))).await;
-    let rest = home.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(rest) = rest.filter(|rest| !rest.is_end_stream()) else { return response };
+    let home = Arc::new(Mutex::new(Rest::default()));
+    let lend = |body| Body::new(Lent { body, end: None, home: home.clone() });
+    let mut response = next.run(request.map(lend)).await;
     let too_much = matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
-    if asks_first || too_much || !ended(rest, app.limits.body_bytes).await {
+    let rest = std::mem::take(&mut *home.lock().unwrap_or_else(PoisonError::into_inner));
+    let stays = match rest {
+        Rest::Nothing => true,
+        Rest::Broken => false,
+        Rest::Unread(body) if body.is_end_stream() => true,
+        Rest::Unread(body) => !asks_first && !too_much && ended(body, app.limits.body_bytes).await,
+    };
+    if !stays {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

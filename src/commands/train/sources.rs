@@ -15,42 +15,60 @@ use super::cloud;
 use crate::effective::{Effective, Origin};
 use crate::exit::usage;
 
+const DATA: &str = "--data";
+const TABLE: &str = "--dynamo-table";
+const SNAPSHOT: &str = "--dataset-snapshot-load";
+
 /// The flag that says where receipts come from.
 pub fn source(args: &DataArgs, effective: &Effective) -> anyhow::Result<&'static str> {
-    let typed = |flag: &str| effective.origin(flag) == Origin::CommandLine;
     let named = [
-        ("--data", !args.data.is_empty(), "data"),
-        ("--dynamo-table", args.dynamo_table.is_some(), "dynamo-table"),
-        ("--dataset-snapshot-load", args.dataset_snapshot_load.is_some(), "dataset-snapshot-load"),
+        (DATA, !args.data.is_empty()),
+        (TABLE, args.dynamo_table.as_deref().is_some_and(|table| !table.is_empty())),
+        (SNAPSHOT, args.dataset_snapshot_load.is_some()),
     ];
-    let given: Vec<_> = named.iter().filter(|(_, given, _)| *given).collect();
-    // What was typed wins over what the environment or a file happens to say.
-    let chosen: Vec<_> = match given.iter().filter(|(.., name)| typed(name)).count() {
-        0 => given,
-        _ => given.into_iter().filter(|(.., name)| typed(name)).collect(),
-    };
+    let given = named.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
+    let given: Vec<_> = given.map(|flag| (weight(flag, effective.origin(flag)), flag)).collect();
+    let most = given.iter().map(|(weight, _)| *weight).max();
+    let chosen: Vec<_> = given.iter().filter(|(weight, _)| Some(*weight) == most).collect();
     match chosen.as_slice() {
         [] => Err(usage(anyhow!(
             "no data: give --data <file or folder>, --dynamo-table or --dataset-snapshot-load"
         ))),
-        [(flag, ..)] => Ok(flag),
-        [(first, ..), (second, ..), ..] => {
+        [(_, flag)] => Ok(flag),
+        [(_, first), (_, second), ..] => {
             Err(usage(anyhow!("{first} and {second} exclude each other: give one of them")))
         }
     }
 }
 
+/// What was typed wins over what the environment or a file happens to say. DYNAMO_TABLE_NAME weighs least: it is there for
+/// every program that reads the table, and says nothing of this run where anything else names receipts.
+fn weight(flag: &str, origin: Origin) -> u8 {
+    match (origin, flag) {
+        (Origin::CommandLine, _) => 2,
+        (Origin::Environment, TABLE) => 0,
+        _ => 1,
+    }
+}
+
+/// The options without those that name receipts the run does not use, so that its record can be its `--config`.
+pub fn used(args: &DataArgs, effective: &Effective) -> anyhow::Result<Effective> {
+    let chosen = source(args, effective)?;
+    let others = [DATA, TABLE, SNAPSHOT].into_iter().filter(|flag| *flag != chosen);
+    Ok(others.fold(effective.clone(), Effective::without))
+}
+
 /// Reads all receipts the flags name.
 pub fn gather(args: &DataArgs, effective: &Effective) -> anyhow::Result<Dataset> {
     match source(args, effective)? {
-        "--dynamo-table" => {
+        TABLE => {
             // Known before the table is read, so that the words of other receipts are not asked for.
             let allow = args.receipt_allowlist_s3.as_ref();
             let allow =
                 allow.map(|uri| keys("--receipt-allowlist-s3", uri, KeyFile::AllowList, &args.region));
             cloud::receipts(args, args.dynamo_table.as_deref().unwrap_or_default(), allow.transpose()?)
         }
-        "--data" => load(&args.data, args),
+        DATA => load(&args.data, args),
         _ => load(args.dataset_snapshot_load.as_slice(), args),
     }
 }
@@ -73,8 +91,14 @@ pub fn known_labels(dataset: &Dataset) -> BTreeSet<String> {
 }
 
 /// Divides receipts as the flags say and reports what was left out and what leaks.
-pub fn divide(dataset: Dataset, args: &DataArgs, config: &TrainConfig) -> anyhow::Result<TrainData> {
-    if let Some(folder) = &args.dataset_snapshot_load {
+pub fn divide(
+    dataset: Dataset,
+    args: &DataArgs,
+    effective: &Effective,
+    config: &TrainConfig,
+) -> anyhow::Result<TrainData> {
+    let frozen = source(args, effective)? == SNAPSHOT;
+    if let Some(folder) = args.dataset_snapshot_load.as_ref().filter(|_| frozen) {
         let fixed = [
             ("--val-keys-s3", args.val_keys_s3.is_some()),
             ("--receipt-allowlist-s3", args.receipt_allowlist_s3.is_some()),

@@ -2,7 +2,7 @@
 //!
 //! Takes JSONL files, folders with `train.jsonl`, `validation.jsonl` and `test.jsonl` (snapshots among them), and
 //! folders of published data sets, several of them mixed. Loading checks that no receipt occurs twice, neither inside
-//! a part nor across parts, and writes labels in upper case. It does not split or encode.
+//! a part nor across parts. It does not split or encode.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -129,22 +129,10 @@ fn load_path(path: &Path, bad: BadLines) -> Result<Dataset, DataError> {
     } else {
         return Err(DataError::NotFound(path.to_path_buf()));
     };
-    upper_case_labels(&mut data);
     let count = |part: &Option<Vec<Receipt>>| part.as_ref().map(Vec::len);
     let (train, validation, test) = (data.train.len(), count(&data.validation), count(&data.test));
     data.sources = vec![Source { path: path.to_path_buf(), train, validation, test }];
     Ok(data)
-}
-
-/// Labels are names, not texts: merges and allow lists know them in upper case only.
-fn upper_case_labels(data: &mut Dataset) {
-    let parts = [Some(&mut data.train), data.validation.as_mut(), data.test.as_mut()];
-    let words = parts.into_iter().flatten().flatten().flat_map(|r| &mut r.words);
-    for label in words.filter_map(|w| w.label.as_mut()) {
-        if label.chars().any(char::is_lowercase) {
-            *label = label.to_uppercase();
-        }
-    }
 }
 
 fn load_folder(folder: &Path, bad: BadLines) -> Result<Dataset, DataError> {

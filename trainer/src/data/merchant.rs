@@ -38,11 +38,11 @@ pub(super) fn name_merchant(receipt: &mut Receipt, status: ValidationStatus) {
 fn labelled_name(receipt: &Receipt, status: ValidationStatus) -> String {
     let mut words: Vec<_> = receipt.words.iter().collect();
     words.sort_by_key(|w| (w.line_id, w.word_id));
-    let is_name = |word: &&&Word| word.label_with(status) == "MERCHANT_NAME";
+    let is_name = |word: &Word| word.label_with(status) == "MERCHANT_NAME";
     let texts: Vec<&str> = words
         .iter()
-        .skip_while(|w| !is_name(&w))
-        .take_while(|w| is_name(&w))
+        .skip_while(|w| !is_name(w))
+        .take_while(|w| is_name(w))
         .map(|w| w.text.as_str())
         .collect();
     texts.join(" ")

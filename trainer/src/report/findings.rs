@@ -49,7 +49,9 @@ fn comparison(run: &RunView, others: &[RunView]) -> Option<String> {
 
 fn course(run: &RunView) -> Option<String> {
     let (best, last) = (run.best()?, run.epochs.last()?);
-    if best.epoch == last.epoch && run.epochs.len() > 1 {
+    let before = run.epochs.iter().rev().nth(1).and_then(|epoch| epoch.get("f1"));
+    let rose = before.zip(last.get("f1")).is_some_and(|(before, f1)| f1 > before);
+    if best.epoch == last.epoch && rose {
         return Some(format!(
             "The last epoch ({}) is the best: F1 was still rising, more epochs may help.",
             last.epoch

@@ -3,8 +3,10 @@
 use layoutlm_core::encoding::{Decoding, Granularity};
 use layoutlm_core::reading_order::ReadingOrder;
 use layoutlm_core::window::WindowRule;
-use layoutlm_trainer::config::TrainConfig;
+use layoutlm_trainer::config::{TrainConfig, check_windows};
 use layoutlm_trainer::data::{Loader, Scope};
+
+use crate::exit::usage;
 
 /// Flags about windows, boxes and order.
 #[derive(Debug, Clone, clap::Args)]
@@ -91,8 +93,13 @@ impl EncodingArgs {
     }
 
     /// Sets everything these flags decide.
-    pub fn apply(&self, config: TrainConfig) -> TrainConfig {
+    ///
+    /// # Errors
+    /// For extra windows that make no sense, used or not.
+    pub fn apply(&self, config: TrainConfig) -> anyhow::Result<TrainConfig> {
         let rule = |size, stride| WindowRule { size, stride, ..WindowRule::default() };
+        let items = rule(self.item_window_size, self.item_window_stride);
+        check_windows("--item-window-size/--item-window-stride", &items).map_err(usage)?;
         let mut config = config.with_loader(self.loader());
         if let Some(order) = self.reading_order {
             config.reading_order = match order {
@@ -107,12 +114,11 @@ impl EncodingArgs {
         };
         config.scope = self.scope();
         config.window = rule(self.window_size, self.window_stride);
-        config.item_windows =
-            self.item_window_augment.then(|| rule(self.item_window_size, self.item_window_stride));
+        config.item_windows = self.item_window_augment.then_some(items);
         config.decoding = match self.decoding {
             DecodingArg::Argmax => Decoding::Argmax,
             DecodingArg::Bio => Decoding::Bio,
         };
-        config
+        Ok(config)
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, anyhow};
-use layoutlm_core::label::{LabelScheme, Merges, preset};
+use layoutlm_core::label::{LabelScheme, Merges, named_merges, preset};
 use layoutlm_trainer::data::{Loader, upstream_scheme};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::exit::usage;
 
@@ -61,10 +63,11 @@ impl LabelArgs {
             merges = preset(name).map_err(|e| usage(anyhow!("--merge-preset: {e}")))?;
         }
         if let Some(text) = &self.label_merges {
-            let given: Merges = serde_json::from_str(text)
+            let Entries(given) = serde_json::from_str(text)
                 .context("--label-merges: expected a JSON object {\"TARGET\": [\"SOURCE\", …]}")
                 .map_err(usage)?;
-            merges.extend(given);
+            // In upper case before it meets the preset: "amount" takes the place of its AMOUNT.
+            merges.extend(named_merges(given).map_err(|e| usage(anyhow!("--label-merges: {e}")))?);
         }
         let neither = self.merge_preset.is_none() && self.label_merges.is_none();
         let flags = [(self.merge_date_time, "date_time"), (self.merge_address_phone, "address_phone")];
@@ -75,6 +78,31 @@ impl LabelArgs {
             merges.extend(preset("amounts").map_err(usage)?);
         }
         Ok(merges)
+    }
+}
+
+/// The entries of a JSON object as written: in a map the last of several with one key would win without a word.
+struct Entries(Vec<(String, Vec<String>)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
 

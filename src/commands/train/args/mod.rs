@@ -87,10 +87,6 @@ impl Args {
         let config = TrainConfig {
             job_name: self.job_name.clone(),
             output_dir: self.output.output_dir.clone(),
-            start: self.start.start()?,
-            dropout: self.start.dropout,
-            freeze_embeddings: self.start.freeze_embeddings,
-            freeze_layers: self.start.freeze_layers,
             seed: self.data.seed,
             validation_status: self.data.status(),
             scheme: self.labels.scheme(known, self.encoding.loader())?,
@@ -101,7 +97,7 @@ impl Args {
             asked: self.effective.values(),
             ..TrainConfig::default()
         };
-        Ok(self.encoding.apply(self.learning.apply(self.device.apply(config))))
+        self.encoding.apply(self.learning.apply(self.device.apply(self.start.apply(config)?)))
     }
 }
 
@@ -126,11 +122,8 @@ mod tests {
     fn without_flags_the_configuration_is_the_librarys_default() {
         let known = layoutlm_core::label::core_labels();
         let args = parse(&["--scratch-hidden", "8"]);
-        let expected = TrainConfig {
-            job_name: "a".into(),
-            start: args.start.start().unwrap(),
-            ..TrainConfig::default()
-        };
+        let expected =
+            TrainConfig { job_name: "a".into(), ..args.start.apply(TrainConfig::default()).unwrap() };
         assert_eq!(args.to_config(&known).unwrap(), expected);
     }
 

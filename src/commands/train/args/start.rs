@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use layoutlm_trainer::config::{Scratch, Start};
+use layoutlm_trainer::config::{Scratch, Start, TrainConfig};
 
 use crate::exit::usage;
 
@@ -47,8 +47,29 @@ pub struct StartArgs {
 }
 
 impl StartArgs {
+    /// Sets everything these flags decide.
+    ///
+    /// # Errors
+    /// For a value that makes no sense, used or not, and a start that is not there.
+    pub fn apply(&self, config: TrainConfig) -> anyhow::Result<TrainConfig> {
+        // Without a width, one that suits the heads.
+        self.scratch(self.scratch_hidden.unwrap_or(self.scratch_heads)).check().map_err(usage)?;
+        Ok(TrainConfig {
+            start: self.start()?,
+            dropout: self.dropout,
+            freeze_embeddings: self.freeze_embeddings,
+            freeze_layers: self.freeze_layers,
+            ..config
+        })
+    }
+
+    fn scratch(&self, hidden_size: usize) -> Scratch {
+        let (layers, heads, vocab_size) = (self.scratch_layers, self.scratch_heads, self.scratch_vocab);
+        Scratch { hidden_size, layers, heads, vocab_size }
+    }
+
     /// The start these flags name.
-    pub fn start(&self) -> anyhow::Result<Start> {
+    fn start(&self) -> anyhow::Result<Start> {
         if self.model_version != "v1" {
             return Err(usage(anyhow!(
                 "--model-version {}: only v1 is built; LayoutLMv3 also reads images",
@@ -62,8 +83,7 @@ impl StartArgs {
             )));
         }
         if let Some(hidden_size) = self.scratch_hidden {
-            let (layers, heads, vocab_size) = (self.scratch_layers, self.scratch_heads, self.scratch_vocab);
-            return Ok(Start::Scratch(Scratch { hidden_size, layers, heads, vocab_size }));
+            return Ok(Start::Scratch(self.scratch(hidden_size)));
         }
         let path = PathBuf::from(&self.pretrained);
         if path.is_dir() {

@@ -39,7 +39,7 @@ pub(super) fn read(path: &Path, part: &PartFolders) -> Result<Receipt, Fault> {
     let mut words = Vec::new();
     let filled = form.form.iter().filter(|e| e.words.iter().any(|w| !w.text.trim().is_empty()));
     for (entity_id, entity) in filled.enumerate() {
-        let label = entity.label.to_uppercase();
+        let label = entity.label.trim().to_uppercase();
         let label = if label == "OTHER" { "O".to_string() } else { label };
         lines.start();
         for word in &entity.words {

@@ -64,6 +64,9 @@ pub(super) fn pack(part: &SnapshotPart) -> Result<Vec<u8>, String> {
     let numbers: HashMap<String, u32> = part.receipts.iter().map(Receipt::key).zip(0..).collect();
     let mut tag_ids: BTreeMap<&str, u32> = BTreeMap::new();
     for tag in part.examples.iter().flat_map(|e| &e.tags) {
+        if tag.contains('\n') {
+            return Err(format!("the tag {tag:?} holds a line break: name its label without one"));
+        }
         let next = tag_ids.len() as u32;
         tag_ids.entry(tag).or_insert(next);
     }
@@ -163,5 +166,19 @@ impl Columns {
             window,
             tags: self.tags.get(words)?.iter().map(tag).collect::<Option<_>>()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_with_a_line_break_is_refused_rather_than_read_back_as_two() {
+        let window = Window { word_indices: vec![], input_ids: vec![], bbox: vec![], word_ids: vec![] };
+        let tags = vec!["B-DA\nTE".to_string()];
+        let example = EncodedExample { key: "a#00001".into(), kind: ExampleKind::Window, window, tags };
+        let said = pack(&SnapshotPart { receipts: vec![], examples: vec![example] }).unwrap_err();
+        assert!(said.contains("line break"), "{said}");
     }
 }
