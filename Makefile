@@ -52,7 +52,7 @@ fuzz: build ## Fuzz the bundle loader for five minutes (nightly compiler)
 bench-train: build ## Time per optimiser step beside PyTorch
 	benches/bench_train.sh
 
-bench-quality: build ## F1 on held-out receipts beside transformers and the reference loop (an hour)
+bench-quality: build ## F1 on held-out receipts beside transformers and the reference loop (an hour or more)
 	benches/bench_quality.sh
 
 bench-gpu: onnxruntime ## Training on a graphics card beside Hugging Face Trainer (needs a card, nvcc and PyTorch)
