@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
-use layoutlm_trainer::config::{InvalidConfig, Start, TrainConfig};
-use layoutlm_trainer::model_folder::read_config;
-use layoutlm_trainer::train::{TrainData, freeze};
+use layoutlm_trainer::config::TrainConfig;
+use layoutlm_trainer::train::freeze;
 
 use crate::commands::train::{
     DataArgs, EncodingArgs, LabelArgs, StartArgs, divide, gather, known_labels, sort,
@@ -50,38 +48,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.encoding.apply(args.start.apply(config)?)?;
     config.check().map_err(usage)?;
     let data = divide(dataset, &args.data, &args.effective, &config)?;
-    check_frozen_layers(&config)?;
-    check_entities(&config, &data)?;
     if let Some(leakage) = &data.leakage {
         eprintln!("{leakage}");
     }
     let folder = freeze(&config, &data, &args.output).map_err(sort)?;
     println!("{}", folder.display());
     Ok(())
-}
-
-/// There must be as many layers as are to stay.
-fn check_frozen_layers(config: &TrainConfig) -> anyhow::Result<()> {
-    let layers = match &config.start {
-        Start::Pretrained(folder) => read_config(folder).map_err(usage)?.num_hidden_layers,
-        Start::Scratch(scratch) => scratch.layers,
-    };
-    if config.freeze_layers <= layers {
-        return Ok(());
-    }
-    let value = config.freeze_layers.to_string();
-    let reason = format!("the model has {layers} encoder layers");
-    Err(usage(InvalidConfig { flag: "--freeze-layers", value, reason }))
-}
-
-/// Something must be left to learn.
-fn check_entities(config: &TrainConfig, data: &TrainData) -> anyhow::Result<()> {
-    let mut words = data.train.iter().flat_map(|receipt| &receipt.words);
-    if words.any(|word| config.scheme.entity(word.label_with(config.validation_status)).is_some()) {
-        return Ok(());
-    }
-    Err(usage(anyhow!(
-        "no entity is left to learn: no label of the training receipts has status {:?} and passes --allowed-label",
-        config.validation_status
-    )))
 }

@@ -9,6 +9,7 @@ use layoutlm_core::evaluate::GoldReceipt;
 use layoutlm_core::receipt::Receipt;
 use layoutlm_core::tokenize::Tokenizer;
 
+use super::prepare::{label_set, model_for};
 use super::start::{dimensions, start_tokenizer};
 use super::{TrainData, TrainError};
 use crate::config::TrainConfig;
@@ -20,11 +21,12 @@ use crate::data::{
 /// Encodes divided receipts as a run of `config` would and freezes them under `root`; gives the snapshot's folder.
 ///
 /// # Errors
-/// [`TrainError::Data`], and what is wrong with the start's tokenizer or dimensions.
+/// What such a run would be refused for, with nothing written; [`TrainError::Data`], and what is wrong with the start's tokenizer or dimensions.
 pub fn freeze(config: &TrainConfig, data: &TrainData, root: &Path) -> Result<PathBuf, TrainError> {
     let tokenizer = start_tokenizer(&config.start, &data.train)?;
-    let positions = dimensions(&config.start, &tokenizer)?.max_position_embeddings;
-    let rules = config.example_rules(positions);
+    let start = dimensions(&config.start, &tokenizer)?;
+    model_for(config, &start, &tokenizer, &label_set(config, &data.train)?)?;
+    let rules = config.example_rules(start.max_position_embeddings);
     let encoder = example_encoder(config, &rules, &tokenizer);
     let encoded = Encoded::new(&encoder, data)?;
     Ok(save_snapshot(root, &snapshot(data, &encoded, encoder.fingerprint()))?)

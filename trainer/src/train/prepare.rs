@@ -63,12 +63,8 @@ impl Prepared {
         let tokenizer = start_tokenizer(&config.start, &data.train)?;
         let start = dimensions(&config.start, &tokenizer)?;
         let all_labels = label_set(&config, &data.train)?;
-        let checked = |labels: &LabelSet| -> Result<ModelConfig, TrainError> {
-            check_metric(&config, labels)?;
-            finish_dimensions(start.clone(), &config, &tokenizer, labels)
-        };
         // Before anything is written.
-        checked(&all_labels)?;
+        model_for(&config, &start, &tokenizer, &all_labels)?;
         let encoded = encode(&config, &data, &tokenizer, start.max_position_embeddings)?;
         let mut random = match config.loader {
             Loader::Toolkit => PythonRandom::new(config.seed),
@@ -83,7 +79,7 @@ impl Prepared {
             Loader::Toolkit => all_labels,
             Loader::Upstream => observed_labels(train.iter().map(|e| e.tags.as_slice()))?,
         };
-        let dimensions = checked(&labels)?;
+        let dimensions = model_for(&config, &start, &tokenizer, &labels)?;
         let encoder = encoder(&config, tokenizer, labels, dimensions.max_position_embeddings)?;
         let validation = gold(&config, &encoder, &data.validation, encoded.validation)?;
         let item_windows = train.iter().filter(|e| e.kind == ExampleKind::ItemWindow).count();
@@ -185,7 +181,7 @@ fn write_receipts(path: &Path, receipts: &[Receipt]) -> Result<(), FileError> {
 }
 
 /// `O`, then B- and I- of every entity type that the training receipts hold after merging.
-fn label_set(config: &TrainConfig, train: &[Receipt]) -> Result<LabelSet, TrainError> {
+pub(super) fn label_set(config: &TrainConfig, train: &[Receipt]) -> Result<LabelSet, TrainError> {
     let words = || train.iter().flat_map(|r| &r.words);
     let used: BTreeSet<String> = words()
         .filter_map(|w| config.scheme.entity(w.label_with(config.validation_status)))
@@ -203,6 +199,17 @@ fn label_set(config: &TrainConfig, train: &[Receipt]) -> Result<LabelSet, TrainE
         )));
     }
     Ok(LabelSet::from_entities(used)?)
+}
+
+/// The model that learns `labels` from a start of dimensions `start`, once that and the metric are known to go together.
+pub(super) fn model_for(
+    config: &TrainConfig,
+    start: &ModelConfig,
+    tokenizer: &Tokenizer,
+    labels: &LabelSet,
+) -> Result<ModelConfig, TrainError> {
+    check_metric(config, labels)?;
+    finish_dimensions(start.clone(), config, tokenizer, labels)
 }
 
 /// A metric of a label that the model does not learn would never move.
